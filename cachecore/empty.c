@@ -1,0 +1,1 @@
+typedef int cachecore_layer_is_empty_so_far;

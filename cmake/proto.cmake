@@ -1,0 +1,22 @@
+# Every .proto of the tree becomes a .pb-c.c/.pb-c.h below gen/ with its folder's name, in one library.
+find_program(PROTOC_C protoc-c REQUIRED)
+set(proto_sources)
+foreach(folder csi/proto cachecore/proto)
+  file(GLOB protos CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.proto)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/gen/${folder})
+  foreach(proto ${protos})
+    get_filename_component(stem ${proto} NAME_WE)
+    set(out ${CMAKE_BINARY_DIR}/gen/${folder}/${stem}.pb-c)
+    add_custom_command(OUTPUT ${out}.c ${out}.h
+      COMMAND ${PROTOC_C} --c_out=${CMAKE_BINARY_DIR}/gen/${folder} -I${CMAKE_SOURCE_DIR}/${folder} ${proto}
+      DEPENDS ${proto} VERBATIM)
+    list(APPEND proto_sources ${out}.c ${out}.h)
+  endforeach()
+endforeach()
+add_library(sc_proto STATIC ${proto_sources})
+target_include_directories(sc_proto PUBLIC ${CMAKE_BINARY_DIR}/gen)
+target_link_libraries(sc_proto PUBLIC sc_flags PkgConfig::PROTOBUFC)
+# protobuf-c's generated sources include each other without a folder name.
+foreach(folder csi/proto cachecore/proto)
+  target_include_directories(sc_proto PRIVATE ${CMAKE_BINARY_DIR}/gen/${folder})
+endforeach()

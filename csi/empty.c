@@ -1,0 +1,1 @@
+typedef int csi_layer_is_empty_so_far;

@@ -1,0 +1,1 @@
+typedef int mount_layer_is_empty_so_far;
