@@ -1,0 +1,56 @@
+/*
+ * A class: what an admin's StorageClass says. Parsed from the JSON of a Kubernetes StorageClass object (storage.k8s.io/v1), as
+ * the API returns it and as files of --class-dir hold it; or from the parameters alone (volume context of a claim). Pure.
+ * Unknown parameters are errors that list the known ones; one table of parameters is the source of both.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+#define CLASS_JSON_MAX (256u << 10)
+
+enum copy_policy { COPY_DIRECT, COPY_LOCAL };
+enum authorize_rule { AUTHORIZE_PREFIX, AUTHORIZE_OBJECT };
+
+struct class {
+    const char *name;
+    const char *share_type;        /* "local" when not given */
+    const char *share;             /* NULL: the node's own store (embedded default) */
+    const char *sub_path;          /* "" */
+    const char *share_secret;      /* NULL */
+    const char *mount_options;     /* comma-separated, "" */
+    enum copy_policy copy_policy;
+    bool pod_may_choose_copy;      /* podMayChoose: copyPolicy */
+    enum authorize_rule authorize;
+    uint64_t budget_bytes;         /* 0: none */
+    uint64_t evict_below_free, evict_to_free; /* bytes or percent * 2^56.. see .c; kept for eviction; 0: defaults */
+    const char *allowed_namespaces; /* comma-separated patterns; NULL: all */
+    const char *allowed_sources;    /* comma-separated URL patterns; NULL: all */
+    const char *allowed_addresses;  /* comma-separated CIDRs that may be reached though private, loopback or link-local; NULL: none */
+    const char *ca_bundle;          /* absolute path of a PEM file on the node; NULL: the system's */
+    const char *proxy;              /* URL; NULL: none (the environment is never read) */
+    const char *s3_endpoint;        /* URL for s3:// of compatible servers; NULL: AWS */
+    const char *s3_region;          /* NULL: us-east-1 or what the server says */
+    bool s3_path_style;             /* default true when s3_endpoint is given */
+    bool noexec;                    /* default false */
+    uint64_t max_bytes;             /* of one volume; default 16 TiB */
+    uint64_t max_files;             /* of one volume; default 1,000,000 */
+};
+
+/* ERR_INVALID names the parameter, the cause and what is allowed. provisioner must be driver_name. */
+int class_parse_json(struct arena *arena, const char *text, size_t len, const char *driver_name, struct class *out,
+                     struct err *err);
+
+/* The built-in default: embedded local store, direct. */
+void class_default(struct class *out);
+
+/* Sets one parameter by its StorageClass name ("shareType"); ERR_INVALID for an unknown name or a bad value. */
+int class_set(struct arena *arena, struct class *class, const char *key, const char *value, struct err *err);
+bool class_knows(const char *key);
+
+bool class_allows_namespace(const struct class *class, const char *name);
+bool class_allows_source(const struct class *class, const char *canonical_url);

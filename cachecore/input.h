@@ -1,0 +1,35 @@
+/*
+ * The declaration of inputs: one a line.
+ *
+ *     <url> [-> <place>] [key=value ...]        # a comment; blank lines are fine
+ *
+ * A place is a path in the volume; one that ends in '/' is a directory (an object keeps its base name below it). The default
+ * is the base name of the URL. Options: sha256=<64 hex>, snapshot=<64 hex>. A list of inputs may live in an object
+ * (inputsFrom). Errors name the line and the cause, and show no query. Pure.
+ */
+#pragma once
+
+#include "cachecore/url.h"
+
+#define INPUTS_MAX 10000u
+#define INPUTS_BYTES_MAX (4u << 20)
+
+struct input {
+    unsigned line;
+    const char *url_text; /* as written: may hold a signed query; never to be shown */
+    struct url url;
+    const char *place;    /* checked: relative, no "." or "..", no empty segment, <= 255 bytes each, UTF-8, no control characters, no ".nfs*";
+                             never ends in '/' : the directory form has the base name appended for a single object */
+    bool is_prefix;       /* the URL ends in '/' or holds a glob: place is a directory (ERR_UNSUPPORTED for now) */
+    const char *sha256;   /* NULL if not given */
+    const char *snapshot; /* NULL if not given */
+};
+
+struct inputs {
+    struct input *items;
+    size_t count;
+};
+
+/* ERR_INVALID "inputs line 3: ..."; two lines that put different things at one place (also after case folding, also a file
+ * where another line needs a directory) name both lines. */
+int inputs_parse(struct arena *arena, const char *text, size_t len, struct inputs *out, struct err *err);

@@ -1,0 +1,80 @@
+/*
+ * The store: a directory with a fixed layout that holds immutable objects and snapshots (docs/STORE.md is its format). An
+ * object appears complete or not at all and never changes. Safe for several processes on one directory; a partial download has
+ * one writer and is resumable after a crash. Blocking calls that may hang with the share: only the fetcher makes them.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "cachecore/snapshot.h"
+
+struct store;
+
+/* root_fd is borrowed and duplicated. Creates the layout and FORMAT when the directory is empty; ERR_PRECONDITION for a newer
+ * format ("upgrade"), a foreign non-empty directory, or an id that is not expected_id (NULL: any; a share that was replaced).
+ * node names this writer's partial files (with the boot id). */
+struct store *store_open(int root_fd, const char *node, const char *expected_id, struct err *err);
+void store_free(struct store *store);
+DEFINE_CLEANUP(struct store *, store_free);
+const char *store_id(const struct store *store);
+bool store_is_writable(const struct store *store);
+
+/* 1: there (with the right size), 0: not, -1: error. A wrong size is moved to quarantine and counts as not there. */
+int store_object_find(struct store *store, const char *object, uint64_t size, struct err *err);
+
+/* A partial object. Parts are byte ranges; a part is recorded after its bytes are written, with its CRC32C, in a journal beside
+ * the data, so that a later process resumes where this one died; on resume each recorded part's bytes are read and checked. */
+struct partial;
+struct part {
+    uint64_t offset;
+    uint64_t len;
+    uint32_t crc32c;
+};
+
+/* Creates or resumes this node's partial of the object. ERR_BUSY when another live process of this node holds it
+ * (flock); ERR_EXHAUSTED when the store cannot hold size (says how much is free). fallocate(2) only. */
+struct partial *store_partial_open(struct store *store, const char *object, uint64_t size, struct err *err);
+void partial_close(struct partial *partial); /* keeps what is on disk */
+DEFINE_CLEANUP(struct partial *, partial_close);
+int partial_fd(const struct partial *partial);
+/* Parts that are on disk and verified, sorted by offset, not overlapping; borrowed until the next call on this partial. */
+const struct part *partial_parts(const struct partial *partial, size_t *count);
+/* Thread-safe. */
+int partial_record(struct partial *partial, const struct part *part, struct err *err);
+/* Throws everything away and starts empty (the source changed, a digest did not match). */
+int partial_restart(struct partial *partial, struct err *err);
+/* Removes the partial for good (also after an unrecoverable error). */
+int partial_discard(struct partial *partial, struct err *err);
+/* All parts are there: fsync, close checked, mode 0444, sums written, linked (or renamed where links do not exist) to its
+ * place; losing the race to another writer is success. The partial is gone afterwards (partial_close still to be called).
+ * *crc is the CRC32C of the whole. ERR_CORRUPT if parts do not cover the size. */
+int partial_commit(struct partial *partial, uint32_t *crc, struct err *err);
+uint32_t partial_crc32c(const struct partial *partial); /* composed; parts must cover the size */
+
+/* A snapshot's list and its mark. 1: complete (its objects were all committed), 0: not, -1: error. */
+int store_snapshot_find(struct store *store, const char *id, struct err *err);
+int store_snapshot_read(struct store *store, const char *id, struct str *out, struct err *err);
+/* Writes the list, then the completeness mark. Idempotent. Every object must be there: checked. */
+int store_snapshot_commit(struct store *store, const struct snapshot *snapshot, const char *description, struct err *err);
+/* Renews the last-used stamp (at most once a minute is written). */
+int store_snapshot_touch(struct store *store, const char *id, struct err *err);
+
+struct store_usage {
+    uint64_t objects, object_bytes, snapshots;
+    uint64_t free_bytes, total_bytes; /* as the file system says; some servers lie */
+};
+int store_usage(struct store *store, struct store_usage *out, struct err *err);
+
+/* Calls back for each complete snapshot ("sharedcache ls"). Stops at a non-zero answer. */
+typedef int (*store_each)(void *context, const char *id, const struct snapshot *snapshot, const char *description,
+                          int64_t last_used_s);
+int store_snapshots_each(struct store *store, store_each each, void *context, struct err *err);
+
+/* Removes partials of this node that no process holds and that are older than age_s. */
+int store_partials_reap(struct store *store, int64_t age_s, struct err *err);
+
+/* Opens an object for reading (to copy it to another store); -1 on error. */
+int store_object_open(struct store *store, const char *object, struct err *err);
