@@ -2,14 +2,14 @@
 find_program(PROTOC_C protoc-c REQUIRED)
 set(proto_sources)
 foreach(folder csi/proto cachecore/proto)
-  file(GLOB protos CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.proto)
+  file(GLOB_RECURSE protos CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/${folder} ${CMAKE_SOURCE_DIR}/${folder}/*.proto)
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/gen/${folder})
   foreach(proto ${protos})
-    get_filename_component(stem ${proto} NAME_WE)
-    set(out ${CMAKE_BINARY_DIR}/gen/${folder}/${stem}.pb-c)
+    string(REGEX REPLACE "\\.proto$" ".pb-c" stem ${proto})
+    set(out ${CMAKE_BINARY_DIR}/gen/${folder}/${stem})
     add_custom_command(OUTPUT ${out}.c ${out}.h
       COMMAND ${PROTOC_C} --c_out=${CMAKE_BINARY_DIR}/gen/${folder} -I${CMAKE_SOURCE_DIR}/${folder} ${proto}
-      DEPENDS ${proto} VERBATIM)
+      DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/${proto} VERBATIM)
     list(APPEND proto_sources ${out}.c ${out}.h)
   endforeach()
 endforeach()
