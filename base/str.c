@@ -195,8 +195,13 @@ int str_parse_bytes(const char *text, uint64_t *out)
     if (str_parse_u64(number, UINT64_MAX, &value) != 0)
         return -1;
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (strcmp(text + digits, units[i].suffix) == 0)
-            return __builtin_mul_overflow(value, units[i].factor, out) ? -1 : 0;
+        uint64_t bytes;
+        if (strcmp(text + digits, units[i].suffix) != 0)
+            continue;
+        if (__builtin_mul_overflow(value, units[i].factor, &bytes))
+            return -1;
+        *out = bytes;
+        return 0;
     }
     return -1;
 }
