@@ -2,7 +2,8 @@
 add_library(sc_warnings INTERFACE)
 target_compile_options(sc_warnings INTERFACE
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual
-  -Wwrite-strings -Wformat=2 -Wno-format-truncation -Wundef -Wvla -Wold-style-definition -Wimplicit-fallthrough
+  -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wold-style-definition -Wimplicit-fallthrough
+  $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>
   $<$<BOOL:${SC_WERROR}>:-Werror>)
 
 add_library(sc_flags INTERFACE)
