@@ -28,6 +28,8 @@ void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_
 
 /* crc is 0 at the start; the result is the finished CRC32C of all so far. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+/* The same without special instructions: what crc32c() falls back to. */
+uint32_t crc32c_portable(uint32_t crc, const void *data, size_t len);
 /* The CRC32C of A|B from those of A and of B and B's length. */
 uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b);
 

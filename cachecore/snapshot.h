@@ -4,8 +4,9 @@
  *     sharedcache-snapshot 1\n
  *     <object id> <size> <mtime seconds>.<9 digits> <validator> <path>\n      sorted by path, bytes
  *
- * where validator and path are percent-encoded (space, '%', control and non-ASCII bytes as %XX uppercase, "-" for an empty validator), and its id is
- * the SHA-256 of that text. There is one text for one list: the parser refuses every other spelling. Pure.
+ * where validator and path are percent-encoded (space, '%', control and non-ASCII bytes as %XX uppercase; "-" for an empty
+ * validator, "%2D" for one that is "-"), and its id is the SHA-256 of that text. Sizes are below 2^63, also their sum; times
+ * lie in the years 1 to 9999. There is one text for one list: the parser refuses every other spelling. Pure.
  */
 #pragma once
 
@@ -13,6 +14,12 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cachecore/digest.h"
+
+#define SNAPSHOT_PATH_MAX 2048u      /* bytes of a path */
+#define SNAPSHOT_NAME_MAX 255u       /* bytes of one component */
+#define SNAPSHOT_DEPTH_MAX 128u      /* components of a path */
+#define SNAPSHOT_VALIDATOR_MAX 2048u /* bytes */
+#define SNAPSHOT_FILES_MAX 10000000u
 
 struct snapshot_file {
     const char *path;   /* relative; rules of a place (input.h) */

@@ -13,6 +13,8 @@
 
 struct store;
 
+#define STORE_SIZE_UNKNOWN UINT64_MAX
+
 /* root_fd is borrowed and duplicated. Creates the layout and FORMAT when the directory is empty; ERR_PRECONDITION for a newer
  * format ("upgrade"), a foreign non-empty directory, or an id that is not expected_id (NULL: any; a share that was replaced).
  * node names this writer's partial files (with the boot id). */
@@ -20,10 +22,14 @@ struct store *store_open(int root_fd, const char *node, const char *expected_id,
 void store_free(struct store *store);
 DEFINE_CLEANUP(struct store *, store_free);
 const char *store_id(const struct store *store);
+/* Found by trying at open. False: what is there is found and read, every write is ERR_PRECONDITION. */
 bool store_is_writable(const struct store *store);
 
-/* 1: there (with the right size), 0: not, -1: error. A wrong size is moved to quarantine and counts as not there. */
+/* 1: there (with the right size), 0: not, -1: error. A wrong size is moved to quarantine and counts as not there, and so does a
+ * name that is not a regular file. STORE_SIZE_UNKNOWN takes any size. */
 int store_object_find(struct store *store, const char *object, uint64_t size, struct err *err);
+/* As store_object_find, and says the size. */
+int store_object_stat(struct store *store, const char *object, uint64_t *size, struct err *err);
 
 /* A partial object. Parts are byte ranges; a part is recorded after its bytes are written, with its CRC32C, in a journal beside
  * the data, so that a later process resumes where this one died; on resume each recorded part's bytes are read and checked. */
@@ -35,11 +41,15 @@ struct part {
 };
 
 /* Creates or resumes this node's partial of the object. ERR_BUSY when another live process of this node holds it
- * (flock); ERR_EXHAUSTED when the store cannot hold size (says how much is free). fallocate(2) only. */
+ * (flock); ERR_EXHAUSTED when the store cannot hold size (says how much is free). fallocate(2) only. The size of a stream may be
+ * STORE_SIZE_UNKNOWN until partial_set_size. */
 struct partial *store_partial_open(struct store *store, const char *object, uint64_t size, struct err *err);
 void partial_close(struct partial *partial); /* keeps what is on disk */
 DEFINE_CLEANUP(struct partial *, partial_close);
+/* For pwrite(2) at any offset; not to be used any more once commit, restart or discard is called. */
 int partial_fd(const struct partial *partial);
+/* Says the size of a partial opened with STORE_SIZE_UNKNOWN. */
+int partial_set_size(struct partial *partial, uint64_t size, struct err *err);
 /* Parts that are on disk and verified, sorted by offset, not overlapping; borrowed until the next call on this partial. */
 const struct part *partial_parts(const struct partial *partial, size_t *count);
 /* Thread-safe. */
@@ -57,9 +67,10 @@ uint32_t partial_crc32c(const struct partial *partial); /* composed; parts must 
 /* A snapshot's list and its mark. 1: complete (its objects were all committed), 0: not, -1: error. */
 int store_snapshot_find(struct store *store, const char *id, struct err *err);
 int store_snapshot_read(struct store *store, const char *id, struct str *out, struct err *err);
-/* Writes the list, then the completeness mark. Idempotent. Every object must be there: checked. */
+/* Writes the list, then the completeness mark. Idempotent. Every object must be there: checked (ERR_NOT_FOUND). The description
+ * is one line for people, kept beside the list; it must hold no secret. */
 int store_snapshot_commit(struct store *store, const struct snapshot *snapshot, const char *description, struct err *err);
-/* Renews the last-used stamp (at most once a minute is written). */
+/* Renews the last-used stamp (at most once a minute is written; nothing on a store that is not writable). */
 int store_snapshot_touch(struct store *store, const char *id, struct err *err);
 
 struct store_usage {
@@ -73,8 +84,20 @@ typedef int (*store_each)(void *context, const char *id, const struct snapshot *
                           int64_t last_used_s);
 int store_snapshots_each(struct store *store, store_each each, void *context, struct err *err);
 
-/* Removes partials of this node that no process holds and that are older than age_s. */
+/* Removes partials of this node that no process holds: all of its earlier boots, and those older than age_s. */
 int store_partials_reap(struct store *store, int64_t age_s, struct err *err);
 
 /* Opens an object for reading (to copy it to another store); -1 on error. */
 int store_object_open(struct store *store, const char *object, struct err *err);
+
+/* The checksums kept with an object: parts in order that cover it. 1: there, 0: none (an object without is fine), -1: error. */
+struct sums {
+    uint64_t size;
+    uint32_t crc32c; /* of the whole */
+    struct part *parts;
+    size_t count;
+};
+int store_sums_read(struct store *store, const char *object, struct arena *arena, struct sums *out, struct err *err);
+
+/* Moves an object that failed verification out of the way, with its sums. */
+int store_object_quarantine(struct store *store, const char *object, struct err *err);

@@ -1,1 +1,0 @@
-typedef int cachecore_layer_is_empty_so_far;
