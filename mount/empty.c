@@ -1,1 +1,0 @@
-typedef int mount_layer_is_empty_so_far;
