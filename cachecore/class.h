@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 #define CLASS_JSON_MAX (256u << 10)
+#define CLASS_PERCENT (UINT64_C(1) << 63)
 
 enum copy_policy { COPY_DIRECT, COPY_LOCAL };
 enum authorize_rule { AUTHORIZE_PREFIX, AUTHORIZE_OBJECT };
@@ -27,7 +28,7 @@ struct class {
     bool pod_may_choose_copy;      /* podMayChoose: copyPolicy */
     enum authorize_rule authorize;
     uint64_t budget_bytes;         /* 0: none */
-    uint64_t evict_below_free, evict_to_free; /* bytes or percent * 2^56.. see .c; kept for eviction; 0: defaults */
+    uint64_t evict_below_free, evict_to_free; /* free bytes, or CLASS_PERCENT | 1..99; 0: defaults */
     const char *allowed_namespaces; /* comma-separated patterns; NULL: all */
     const char *allowed_sources;    /* comma-separated URL patterns; NULL: all */
     const char *allowed_addresses;  /* comma-separated CIDRs that may be reached though private, loopback or link-local; NULL: none */
@@ -36,6 +37,7 @@ struct class {
     const char *s3_endpoint;        /* URL for s3:// of compatible servers; NULL: AWS */
     const char *s3_region;          /* NULL: us-east-1 or what the server says */
     bool s3_path_style;             /* default true when s3_endpoint is given */
+    bool s3_path_style_is_given;
     bool noexec;                    /* default false */
     uint64_t max_bytes;             /* of one volume; default 16 TiB */
     uint64_t max_files;             /* of one volume; default 1,000,000 */
@@ -51,6 +53,10 @@ void class_default(struct class *out);
 /* Sets one parameter by its StorageClass name ("shareType"); ERR_INVALID for an unknown name or a bad value. */
 int class_set(struct arena *arena, struct class *class, const char *key, const char *value, struct err *err);
 bool class_knows(const char *key);
+/* What no single parameter can say: a share type that needs a share, an end of eviction below its start. */
+int class_check(const struct class *class, struct err *err);
 
+/* Patterns are divided by commas; '*' stands for any run of bytes, '?' for one. A source pattern is scheme://host[/path]: its host part never
+ * matches beyond the host, a path that ends in '/' stands for all below it, no path for all of the host; queries do not count. */
 bool class_allows_namespace(const struct class *class, const char *name);
 bool class_allows_source(const struct class *class, const char *canonical_url);
