@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the cases in the guest. Usage: main.py KERNEL REPORT BINARY [PATTERN]"""
+"""Runs the cases in the guest. Usage: main.py KERNEL REPORT BINARY PROTO PATTERN"""
 
 import fnmatch
 import os
@@ -8,12 +8,15 @@ import time
 
 sys.dont_write_bytecode = True
 
+import cases_outage
 import cases_plain
+import cases_publish
+import cases_restart
 import machine
 import servers
 from report import Report
 
-MODULES_OF_CASES = [cases_plain]
+GROUPS = [cases_plain, cases_publish, cases_restart, cases_outage]
 
 
 class World:
@@ -21,8 +24,8 @@ class World:
 
     shares = ("nfs3", "nfs41", "smb")
 
-    def __init__(self, kernel, binary):
-        self.kernel, self.binary = kernel, binary
+    def __init__(self, kernel, binary, report):
+        self.kernel, self.binary, self.report = kernel, binary, report
         self.scratch = os.environ["SCRATCH"]
         started = time.monotonic()
         step = lambda name: print(f"{time.monotonic() - started:6.2f} s {name}", flush=True)
@@ -39,11 +42,10 @@ class World:
 
 
 def main():
-    kernel, report_path, binary = sys.argv[1:4]
-    pattern = sys.argv[4] if len(sys.argv) > 4 else "*"
+    kernel, report_path, binary, _, pattern = sys.argv[1:6]
     report = Report(report_path, kernel)
-    world = World(kernel, binary)
-    for module in MODULES_OF_CASES:
+    world = World(kernel, binary, report)
+    for module in GROUPS:
         for case in module.cases(world):
             if fnmatch.fnmatch(case.name, pattern):
                 report.run(case)

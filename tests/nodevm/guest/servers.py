@@ -12,6 +12,7 @@ STORE_UID = 65532
 SMB_USER = "cacheuser"
 SMB_PASSWORD = "S3cret,with%odd=marks"
 SHARES = "/mnt/server"  # the server's disk
+ORIGIN = "/mnt/node/origin"
 
 
 def _write(path, text):
@@ -131,21 +132,25 @@ class Smb:
                                      stdin=subprocess.DEVNULL)
         until(lambda: b":01BD " in open("/proc/%d/net/tcp" % self.smbd.pid, "rb").read(), 30, "smbd to listen")
 
+    def stop(self):
+        self.smbd.terminate()
+        self.smbd.wait(10)
+
 
 _NGINX_CONF = """daemon off;
 worker_processes 1;
 user root;
-pid /run/origin/pid;
-error_log /run/origin/error.log;
+pid {origin}/pid;
+error_log {origin}/error.log;
 events {{ worker_connections 256; }}
 http {{
-    access_log /run/origin/access.log;
-    client_body_temp_path /run/origin/tmp; proxy_temp_path /run/origin/tmp; fastcgi_temp_path /run/origin/tmp;
-    uwsgi_temp_path /run/origin/tmp; scgi_temp_path /run/origin/tmp;
+    access_log {origin}/access.log;
+    client_body_temp_path {origin}/tmp; proxy_temp_path {origin}/tmp; fastcgi_temp_path {origin}/tmp;
+    uwsgi_temp_path {origin}/tmp; scgi_temp_path {origin}/tmp;
     server {{
         listen 127.0.0.1:{port};
-        root /run/origin/files;
-        location /slow/ {{ alias /run/origin/files/; limit_rate 256k; }}
+        root {origin}/files;
+        location /slow/ {{ alias {origin}/files/; limit_rate 256k; }}
     }}
 }}
 """
@@ -157,17 +162,17 @@ class Origin:
     PORT = 8080
 
     def __init__(self):
-        os.makedirs("/run/origin/files", exist_ok=True)
-        _write("/run/origin/nginx.conf", _NGINX_CONF.format(port=self.PORT))
-        self.nginx = subprocess.Popen(["nginx", "-e", "/run/origin/error.log", "-c", "/run/origin/nginx.conf"],
+        os.makedirs(f"{ORIGIN}/files", exist_ok=True)
+        _write(f"{ORIGIN}/nginx.conf", _NGINX_CONF.format(origin=ORIGIN, port=self.PORT))
+        self.nginx = subprocess.Popen(["nginx", "-e", f"{ORIGIN}/error.log", "-c", f"{ORIGIN}/nginx.conf"],
                                       stdin=subprocess.DEVNULL)
-        until(lambda: os.path.exists("/run/origin/pid"), 20, "nginx")
+        until(lambda: os.path.exists(f"{ORIGIN}/pid"), 20, "nginx")
 
     def add(self, name, size):
         """A file of bytes that no other file has. Returns its SHA-256."""
         block = hashlib.sha256(name.encode()).digest() * 2048
         data = b"".join(block[:-8] + i.to_bytes(8, "big") for i in range(size // len(block) + 1))[:size]
-        path = f"/run/origin/files/{name}"
+        path = f"{ORIGIN}/files/{name}"
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             file.write(data)
@@ -179,7 +184,7 @@ class Origin:
     def bytes_sent(self, name):
         """Body bytes that left for this file, by the server's own log."""
         total = 0
-        with open("/run/origin/access.log", encoding="utf-8") as file:
+        with open(f"{ORIGIN}/access.log", encoding="utf-8") as file:
             for line in file:
                 request, rest = line.split('"')[1:3]
                 if request.startswith("GET ") and request.split()[1].endswith(name):
