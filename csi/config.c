@@ -1,0 +1,244 @@
+#include "csi/config.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/str.h"
+
+/* A Unix socket's address holds 107 bytes. */
+#define SOCKET_PATH_MAX 107
+
+struct setting {
+    struct arena *arena;
+    const char *value;
+    struct config *config;
+};
+
+typedef int (*setter)(const struct setting *setting, const char **field, struct err *err);
+
+static bool is_clean_path(const char *path)
+{
+    size_t len = strlen(path);
+    return path[0] == '/' && len > 1 && len < PATH_MAX / 2 && path[len - 1] != '/' && !strstr(path, "//") &&
+           !strstr(path, "/../") && !strstr(path, "/./") && !str_ends_with(path, "/..") && !str_ends_with(path, "/.");
+}
+
+static int set_path(const struct setting *setting, const char **field, struct err *err)
+{
+    if (!is_clean_path(setting->value))
+        return err_set(err, ERR_INVALID, "must be an absolute path without '.', '..' or a '/' at its end");
+    *field = setting->value;
+    return 0;
+}
+
+static int set_endpoint(const struct setting *setting, const char **field, struct err *err)
+{
+    const char *path = setting->value;
+    if (!str_starts_with(path, "unix:"))
+        return err_set(err, ERR_INVALID, "must be unix:///<path>.sock");
+    path += strlen("unix:");
+    if (str_starts_with(path, "//"))
+        path += 2;
+    if (!is_clean_path(path) || !str_ends_with(path, ".sock") || strlen(path) > SOCKET_PATH_MAX)
+        return err_set(err, ERR_INVALID, "must be unix:///<path>.sock with an absolute path of at most %d bytes",
+                       SOCKET_PATH_MAX);
+    *field = path;
+    return 0;
+}
+
+/* Unlike Kubernetes' own names this one allows capitals and '_': other orchestrators have them. */
+static int set_node_id(const struct setting *setting, const char **field, struct err *err)
+{
+    const char *value = setting->value;
+    size_t len = strlen(value);
+    size_t fit = strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    if (len == 0 || len > 192 || fit != len || !isalnum((unsigned char)value[0]))
+        return err_set(err, ERR_INVALID, "must be 1 to 192 letters, digits, '.', '_' or '-', a letter or digit first");
+    *field = value;
+    return 0;
+}
+
+/* The specification's rule, and csi-sanity's stricter one: a letter first and last. */
+static int set_driver_name(const struct setting *setting, const char **field, struct err *err)
+{
+    const char *value = setting->value;
+    size_t len = strlen(value);
+    size_t fit = strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
+    if (len < 2 || len > 63 || fit != len || !isalpha((unsigned char)value[0]) ||
+        !isalpha((unsigned char)value[len - 1]))
+        return err_set(err, ERR_INVALID, "must be a domain name of at most 63 bytes, a letter first and last");
+    *field = value;
+    return 0;
+}
+
+static int set_name(const struct setting *setting, const char **field, struct err *err)
+{
+    size_t len = strlen(setting->value);
+    size_t fit = strspn(setting->value, "abcdefghijklmnopqrstuvwxyz0123456789.-");
+    if (len == 0 || len > 253 || fit != len || !isalnum((unsigned char)setting->value[0]))
+        return err_set(err, ERR_INVALID, "must be the name of a StorageClass");
+    *field = setting->value;
+    return 0;
+}
+
+static int set_selinux_context(const struct setting *setting, const char **field, struct err *err)
+{
+    size_t len = strlen(setting->value);
+    size_t fit =
+        strspn(setting->value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:");
+    if (len == 0 || len > 255 || fit != len)
+        return err_set(err, ERR_INVALID, "must be an SELinux context without ',' (user:role:type:level)");
+    *field = setting->value;
+    return 0;
+}
+
+static int set_fetcher_uid(const struct setting *setting, const char **field, struct err *err)
+{
+    uint64_t uid = 0;
+    (void)field;
+    if (str_parse_u64(setting->value, INT32_MAX, &uid) != 0)
+        return err_set(err, ERR_INVALID, "must be a user's number");
+    setting->config->fetcher_uid = (uid_t)uid;
+    return 0;
+}
+
+static int set_log_level(const struct setting *setting, const char **field, struct err *err)
+{
+    (void)field;
+    if (log_parse_level(setting->value, &setting->config->log_level) != 0)
+        return err_set(err, ERR_INVALID, "must be error, warning, info or debug");
+    return 0;
+}
+
+static int set_no_pod_info(const struct setting *setting, const char **field, struct err *err)
+{
+    (void)field;
+    (void)err;
+    setting->config->pod_info = false;
+    return 0;
+}
+
+#define FIELD(name) offsetof(struct config, name)
+#define NO_FIELD ((size_t)-1)
+
+static const struct option {
+    const char *name;
+    const char *environment; /* NULL: none */
+    const char *initial;     /* NULL: none */
+    size_t field;
+    setter set;
+    bool is_switch;
+} options[] = {
+    {"--endpoint", "CSI_ENDPOINT", NULL, FIELD(socket), set_endpoint, false},
+    {"--node-id", "NODE_ID", NULL, FIELD(node_id), set_node_id, false},
+    {"--driver-name", NULL, "csi.sharedcache.io", FIELD(driver_name), set_driver_name, false},
+    {"--state-dir", NULL, "/var/lib/sharedcache", FIELD(state_dir), set_path, false},
+    {"--kubelet-dir", NULL, "/var/lib/kubelet", FIELD(kubelet_dir), set_path, false},
+    {"--class-dir", NULL, NULL, FIELD(class_dir), set_path, false},
+    {"--default-class", NULL, NULL, FIELD(default_class), set_name, false},
+    {"--secrets-dir", NULL, NULL, FIELD(secrets_dir), set_path, false},
+    {"--selinux-context", NULL, "system_u:object_r:container_file_t:s0", FIELD(selinux_context), set_selinux_context,
+     false},
+    {"--fetcher-uid", NULL, "65532", NO_FIELD, set_fetcher_uid, false},
+    {"--log-level", NULL, "info", NO_FIELD, set_log_level, false},
+    {"--no-pod-info", NULL, NULL, NO_FIELD, set_no_pod_info, true},
+};
+#define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
+
+static const char help[] =
+    "usage: sharedcache node --endpoint unix:///PATH.sock [flags]\n"
+    "  --endpoint URL         socket to serve CSI on (or CSI_ENDPOINT)\n"
+    "  --node-id NAME         this node's name (or NODE_ID; default: the host name)\n"
+    "  --driver-name NAME     default csi.sharedcache.io\n"
+    "  --state-dir DIR        this node's state and store (default /var/lib/sharedcache)\n"
+    "  --kubelet-dir DIR      targets must lie beneath (default /var/lib/kubelet)\n"
+    "  --class-dir DIR        directory of StorageClass objects, NAME.json each\n"
+    "  --default-class NAME   class of volumes that name none (default: the built-in one, this node's own store)\n"
+    "  --secrets-dir DIR      where a class's shareSecret S is found: DIR/S/username and so on\n"
+    "  --selinux-context CTX  label of views where SELinux is on (default system_u:object_r:container_file_t:s0)\n"
+    "  --fetcher-uid UID      user that downloads and owns the stores (default 65532)\n"
+    "  --no-pod-info          do not insist on the pod's name in requests: for trying without Kubernetes\n"
+    "  --log-level LEVEL      error, warning, info or debug (default info)\n";
+
+const char *config_help(void)
+{
+    return help;
+}
+
+static int apply(const struct option *option, const struct setting *setting, struct err *err)
+{
+    const char **field =
+        option->field == NO_FIELD ? NULL : (const char **)(void *)((char *)setting->config + option->field);
+    if (option->set(setting, field, err) != 0)
+        return err_prefix(err, "%s", option->name);
+    return 0;
+}
+
+static int apply_initial(struct arena *arena, struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const char *value = options[i].environment ? getenv(options[i].environment) : NULL;
+        if (!value || !value[0])
+            value = options[i].initial;
+        struct setting setting = {arena, value ? arena_strdup(arena, value) : NULL, config};
+        if (value && apply(&options[i], &setting, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static const struct option *find_option(const char *argument)
+{
+    size_t len = strcspn(argument, "=");
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (strlen(options[i].name) == len && strncmp(options[i].name, argument, len) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static int apply_arguments(int argc, char **argv, struct arena *arena, struct config *config, struct err *err)
+{
+    for (int i = 2; i < argc; i++) {
+        const struct option *option = find_option(argv[i]);
+        const char *value = strchr(argv[i], '=');
+        if (!option)
+            return err_set(err, ERR_INVALID, "unknown argument '%.100s' (see sharedcache node --help)", argv[i]);
+        if (option->is_switch && value)
+            return err_set(err, ERR_INVALID, "%s takes no value", option->name);
+        if (!option->is_switch && !value && ++i >= argc)
+            return err_set(err, ERR_INVALID, "%s needs a value", option->name);
+        const char *text = option->is_switch ? "" : value ? value + 1 : argv[i];
+        struct setting setting = {arena, arena_strdup(arena, text), config};
+        if (apply(option, &setting, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int default_node_id(struct arena *arena, struct config *config, struct err *err)
+{
+    char name[HOST_NAME_MAX + 1] = "";
+    if (gethostname(name, sizeof(name) - 1) != 0)
+        return err_set(err, ERR_INVALID, "--node-id is needed: this host has no name");
+    struct setting setting = {arena, arena_strdup(arena, name), config};
+    if (set_node_id(&setting, &config->node_id, err) != 0)
+        return err_prefix(err, "--node-id (from the host name)");
+    return 0;
+}
+
+int config_parse(int argc, char **argv, struct arena *arena, struct config *out, struct err *err)
+{
+    struct config config = {.pod_info = true};
+    if (apply_initial(arena, &config, err) != 0 || apply_arguments(argc, argv, arena, &config, err) != 0)
+        return -1;
+    if (!config.node_id && default_node_id(arena, &config, err) != 0)
+        return -1;
+    if (!config.socket)
+        return err_set(err, ERR_INVALID, "--endpoint (or CSI_ENDPOINT) is needed: unix:///<path>.sock");
+    *out = config;
+    return 0;
+}

@@ -1,0 +1,35 @@
+/*
+ * Configuration of "sharedcache node": flags, with the environment for the two that Kubernetes manifests set by it. Checked
+ * as a whole before anything is touched: a mistake names the flag and ends the process with a status of its own.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/log.h"
+
+struct config {
+    const char *socket;       /* absolute path, from --endpoint or CSI_ENDPOINT (unix:///path.sock) */
+    const char *node_id;      /* --node-id, NODE_ID, or the host name */
+    const char *driver_name;  /* --driver-name */
+    const char *state_dir;    /* --state-dir; absolute */
+    const char *kubelet_dir;  /* --kubelet-dir; absolute, without a '/' at its end: targets must lie beneath */
+    const char *class_dir;    /* --class-dir; NULL: only the built-in class */
+    const char *default_class; /* --default-class; NULL: the built-in one */
+    const char *secrets_dir;  /* --secrets-dir; NULL: no class may name a shareSecret */
+    const char *selinux_context; /* --selinux-context; used where SELinux is on */
+    uid_t fetcher_uid;        /* --fetcher-uid */
+    bool pod_info;            /* false with --no-pod-info */
+    enum log_level log_level; /* --log-level */
+};
+
+#define CONFIG_EXIT_STATUS 78 /* EX_CONFIG of sysexits.h: the process was configured wrong and retrying is useless */
+
+/* argv[0] and argv[1] ("node") are skipped. ERR_INVALID names the flag. */
+int config_parse(int argc, char **argv, struct arena *arena, struct config *out, struct err *err);
+
+/* What "sharedcache node --help" prints. */
+const char *config_help(void);

@@ -1,1 +1,0 @@
-typedef int csi_layer_is_empty_so_far;
