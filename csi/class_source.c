@@ -74,7 +74,8 @@ static int directory_get(void *backend, const char *name, struct arena *arena, s
     if (class_parse_json(arena, text.data ? text.data : "", text.len, directory->driver_name, out, err) != 0)
         return err_prefix(err, "StorageClass '%s'", name);
     if (!out->name || strcmp(out->name, name) != 0)
-        return err_set(err, ERR_PRECONDITION, "StorageClass '%s': the file %s holds a class of another name", name, file);
+        return err_set(err, ERR_PRECONDITION, "StorageClass '%s': the file %s holds a class of another name", name,
+                       file);
     return 0;
 }
 

@@ -88,8 +88,7 @@ static int set_name(const struct setting *setting, const char **field, struct er
 static int set_selinux_context(const struct setting *setting, const char **field, struct err *err)
 {
     size_t len = strlen(setting->value);
-    size_t fit =
-        strspn(setting->value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:");
+    size_t fit = strspn(setting->value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:");
     if (len == 0 || len > 255 || fit != len)
         return err_set(err, ERR_INVALID, "must be an SELinux context without ',' (user:role:type:level)");
     *field = setting->value;

@@ -13,13 +13,12 @@ struct context_map {
     size_t count;
 };
 
-#define CONTEXT_MAP(arena, message_entries, entry_count)                                             \
-    __extension__({                                                                                  \
-        struct context_map map_ = {arena_calloc(arena, (entry_count) + 1, sizeof(struct request_pair)), \
-                                   entry_count};                                                     \
-        for (size_t i_ = 0; i_ < map_.count; i_++)                                                   \
-            map_.pairs[i_] = (struct request_pair){(message_entries)[i_]->key, (message_entries)[i_]->value}; \
-        map_;                                                                                        \
+#define CONTEXT_MAP(arena, message_entries, entry_count)                                                              \
+    __extension__({                                                                                                   \
+        struct context_map map_ = {arena_calloc(arena, (entry_count) + 1, sizeof(struct request_pair)), entry_count}; \
+        for (size_t i_ = 0; i_ < map_.count; i_++)                                                                    \
+            map_.pairs[i_] = (struct request_pair){(message_entries)[i_]->key, (message_entries)[i_]->value};         \
+        map_;                                                                                                         \
     })
 
 enum context_owner {

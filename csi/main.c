@@ -1,4 +1,48 @@
-int main(void)
+/* One binary: the first argument says what it is. */
+#include <stdio.h>
+#include <string.h>
+
+static int version_main(int argc, char **argv);
+static int help_main(int argc, char **argv);
+
+static const struct subcommand {
+    const char *name;
+    int (*main)(int argc, char **argv); /* argv[1] is the name */
+    const char *help;                   /* NULL: internal */
+} subcommands[] = {
+    {"--version", version_main, "print the version"},
+    {"--help", help_main, "print this"},
+};
+#define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
+
+static void print_usage(FILE *to)
 {
+    fputs("usage: sharedcache COMMAND ...\n", to);
+    for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+        if (subcommands[i].help)
+            fprintf(to, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+}
+
+static int version_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return puts("sharedcache " SC_VERSION) < 0;
+}
+
+static int help_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    print_usage(stdout);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < SUBCOMMAND_COUNT; i++)
+        if (strcmp(argv[1], subcommands[i].name) == 0)
+            return subcommands[i].main(argc, argv);
+    print_usage(stderr);
     return 2;
 }

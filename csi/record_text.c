@@ -5,15 +5,15 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "csi/request.h"
 #include "csi/state_file.h"
+#include "csi/volume_id.h"
 
 static const struct {
     const char *key;
     size_t offset;
     size_t max;
 } texts[] = {
-    {"volumeId", offsetof(struct record, volume_id), REQUEST_ID_MAX},
+    {"volumeId", offsetof(struct record, volume_id), VOLUME_ID_MAX},
     {"target", offsetof(struct record, target), 2 * PATH_MAX},
     {"arguments", offsetof(struct record, arguments), SHA256_HEX},
     {"class", offsetof(struct record, class), 253},
@@ -73,7 +73,7 @@ static bool is_name(const char *text)
 static int check_names(const struct record *record, struct err *err)
 {
     struct err ignored = ERR_INIT;
-    if (record->volume_id[0] && request_id_check(record->volume_id, &ignored) != 0)
+    if (record->volume_id[0] && volume_id_check(record->volume_id, &ignored) != 0)
         return err_set(err, ERR_CORRUPT, "field 'volumeId' is not a volume's id");
     if (record->target[0] != '/')
         return err_set(err, ERR_CORRUPT, "field 'target' is not an absolute path");

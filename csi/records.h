@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "cachecore/digest.h"
 
 #define RECORDS_MAX 20000u

@@ -1,6 +1,5 @@
 #include "csi/request.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <string.h>
 
@@ -16,24 +15,6 @@ static int require(const char *value, const char *field, struct err *err)
     if (!value || !value[0])
         return err_set(err, ERR_INVALID, "%s is required", field);
     return 0;
-}
-
-int request_id_check(const char *volume_id, struct err *err)
-{
-    size_t len = strlen(volume_id);
-    size_t fit =
-        strspn(volume_id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:@-");
-    if (len == 0 || len > REQUEST_ID_MAX || fit != len || !isalnum((unsigned char)volume_id[0]))
-        return err_set(err, ERR_INVALID,
-                       "volume_id must be 1 to %d letters, digits, '.', '_', ':', '@' or '-', a letter or digit first",
-                       REQUEST_ID_MAX);
-    return 0;
-}
-
-bool request_id_is_inline(const char *volume_id)
-{
-    uint8_t digest[SHA256_LEN];
-    return str_starts_with(volume_id, "csi-") && str_unhex(volume_id + strlen("csi-"), digest, SHA256_LEN) == 0;
 }
 
 /* Components are checked as they were sent: nothing is resolved or cut away but repeated and final slashes. */
@@ -197,16 +178,16 @@ static int pod_info(struct arena *arena, const struct context_map *context, cons
     out->pod_namespace = arena_strdup(arena, values[0] ? values[0] : "");
     out->pod_name = arena_strdup(arena, values[1] ? values[1] : "");
     out->pod_uid = arena_strdup(arena, values[2] ? values[2] : "");
-    out->is_ephemeral = values[3] ? strcmp(values[3], "true") == 0 : request_id_is_inline(out->volume_id);
+    out->is_ephemeral = values[3] ? strcmp(values[3], "true") == 0 : volume_id_is_inline(out->volume_id);
     return 0;
 }
 
 static int check_kind(const Csi__V1__NodePublishVolumeRequest *message, const struct publish_request *request,
                       struct err *err)
 {
-    if (request->is_ephemeral && !request_id_is_inline(request->volume_id))
+    if (request->is_ephemeral && !volume_id_is_inline(request->volume_id))
         return err_set(err, ERR_INVALID, "volume_id: an inline volume's is csi-<64 hex digits>");
-    if (!request->is_ephemeral && request_id_is_inline(request->volume_id))
+    if (!request->is_ephemeral && volume_id_is_inline(request->volume_id))
         return err_set(err, ERR_INVALID, "volume_id: csi-<64 hex digits> is for inline volumes (ephemeral: true) only");
     if (!request->is_ephemeral && !message->staging_target_path[0])
         return err_set(err, ERR_PRECONDITION, "staging_target_path is required: this driver stages volumes");
@@ -229,7 +210,7 @@ static int parse_publish(const Csi__V1__NodePublishVolumeRequest *message, const
                          struct arena *arena, struct publish_request *out, struct err *err)
 {
     struct context_map context = CONTEXT_MAP(arena, message->volume_context, message->n_volume_context);
-    if (request_id_check(message->volume_id, err) != 0 ||
+    if (volume_id_check(message->volume_id, err) != 0 ||
         check_target(arena, message->target_path, rules, &out->target, err) != 0)
         return -1;
     out->volume_id = arena_strdup(arena, message->volume_id);
@@ -269,7 +250,7 @@ int request_unpublish(const Csi__V1__NodeUnpublishVolumeRequest *message, const 
                       struct arena *arena, struct unpublish_request *out, struct err *err)
 {
     if (require(message->volume_id, "volume_id", err) != 0 || require(message->target_path, "target_path", err) != 0 ||
-        request_id_check(message->volume_id, err) != 0 ||
+        volume_id_check(message->volume_id, err) != 0 ||
         check_target(arena, message->target_path, rules, &out->target, err) != 0)
         return -1;
     out->volume_id = arena_strdup(arena, message->volume_id);
@@ -278,10 +259,11 @@ int request_unpublish(const Csi__V1__NodeUnpublishVolumeRequest *message, const 
 
 static int check_staging(const char *volume_id, const char *path, struct err *err)
 {
-    if (request_id_check(volume_id, err) != 0)
+    if (volume_id_check(volume_id, err) != 0)
         return -1;
     if (path[0] != '/' || strlen(path) >= PATH_MAX)
-        return err_set(err, ERR_INVALID, "staging_target_path must be an absolute path of less than %d bytes", PATH_MAX);
+        return err_set(err, ERR_INVALID, "staging_target_path must be an absolute path of less than %d bytes",
+                       PATH_MAX);
     return 0;
 }
 

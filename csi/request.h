@@ -13,8 +13,8 @@
 #include "cachecore/class.h"
 #include "cachecore/digest.h"
 #include "csi/proto/csi.pb-c.h"
+#include "csi/volume_id.h"
 
-#define REQUEST_ID_MAX 128
 #define REQUEST_ATTRIBUTES_MAX 4096u /* bytes of keys and values, those of csi.storage.k8s.io/ apart */
 #define REQUEST_ENTRIES_MAX 128u     /* of one map */
 #define REQUEST_TOKENS_MAX 65536u    /* bytes of one csi.storage.k8s.io/ value */
@@ -36,23 +36,23 @@ struct volume_attributes {
     const char *storage_class; /* NULL: the default class */
     const char *inputs;        /* NULL when inputs_from is given */
     const char *inputs_from;
-    const char *copy_policy;   /* a pod's own wish; NULL: as the class says. Claims have it among parameters */
+    const char *copy_policy;         /* a pod's own wish; NULL: as the class says. Claims have it among parameters */
     struct request_pair *parameters; /* class parameters; claims only */
     size_t parameter_count;
 };
 
 struct publish_request {
     const char *volume_id;
-    const char *target; /* below kubelet_dir: relative, without ".", ".." or empty components */
-    bool is_ephemeral;  /* an inline volume of a pod */
-    bool is_exclusive;  /* the access mode allows one target on a node only */
+    const char *target;        /* below kubelet_dir: relative, without ".", ".." or empty components */
+    bool is_ephemeral;         /* an inline volume of a pod */
+    bool is_exclusive;         /* the access mode allows one target on a node only */
     const char *pod_namespace; /* "" when pod info is not insisted on and was not sent */
     const char *pod_name;
     const char *pod_uid;
     struct volume_attributes attributes;
-    const char *mount_flags;       /* comma-separated, of a claim's class; "" */
-    char arguments[SHA256_HEX];    /* all that makes a repeated publish "the same": not secrets, not tokens */
-    char content[SHA256_HEX];      /* all that decides what the volume holds */
+    const char *mount_flags;    /* comma-separated, of a claim's class; "" */
+    char arguments[SHA256_HEX]; /* all that makes a repeated publish "the same": not secrets, not tokens */
+    char content[SHA256_HEX];   /* all that decides what the volume holds */
     struct secret_map secrets;
 };
 
@@ -80,11 +80,5 @@ int request_stage(const Csi__V1__NodeStageVolumeRequest *message, struct arena *
                   struct err *err);
 int request_unstage(const Csi__V1__NodeUnstageVolumeRequest *message, struct err *err);
 
-/* Pieces that the controller needs too. */
-
-/* 1 to 128 of [A-Za-z0-9._:@-], a letter or digit first. */
-int request_id_check(const char *volume_id, struct err *err);
 /* Only "mount" volumes, a known access mode. *is_exclusive may be NULL. */
 int request_capability_check(const Csi__V1__VolumeCapability *capability, bool *is_exclusive, struct err *err);
-/* "csi-" and 64 hex digits: what kubelet makes for inline volumes. */
-bool request_id_is_inline(const char *volume_id);

@@ -14,7 +14,7 @@
 
 #define HEADER "sharedcache-state "
 #define VERSION "1 "
-#define HEADER_LEN (sizeof(HEADER VERSION) - 1 + SHA256_HEX) /* the newline takes the NUL's place */
+#define HEADER_LEN (sizeof(HEADER VERSION) - 1 + SHA256_HEX) /* a newline in the place of the NUL */
 
 void state_text_make(const json_t *object, struct str *out)
 {

@@ -79,8 +79,7 @@ int target_make(const struct target *target, bool *made, struct err *err)
     if (!is_new && errno != EEXIST)
         return err_set_errno(err, errno == ENOSPC || errno == EDQUOT ? ERR_EXHAUSTED : ERR_INTERNAL, errno,
                              "cannot create the target directory");
-    _cleanup_(closep) int fd =
-        openat(target->parent_fd, target->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_(closep) int fd = openat(target->parent_fd, target->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
         return err_set(err, ERR_INVALID, "target_path is a file or a symbolic link, not a directory");
     if (fd < 0)

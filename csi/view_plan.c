@@ -80,8 +80,8 @@ static int conflict(const struct fills_result *result, const struct planned *a, 
 }
 
 /* sorted is in order; what stands twice alike is kept once. */
-static int merge(const struct fills_result *result, const struct planned *sorted, size_t count,
-                 struct view_file *files, struct view_plan *out, struct err *err)
+static int merge(const struct fills_result *result, const struct planned *sorted, size_t count, struct view_file *files,
+                 struct view_plan *out, struct err *err)
 {
     const struct planned *last = NULL;
     for (size_t i = 0; i < count; i++) {

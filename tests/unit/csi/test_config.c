@@ -1,0 +1,122 @@
+/* What "sharedcache node" accepts on its command line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "csi/config.h"
+
+#define ARGUMENTS_MAX 8
+
+static int parse(const char *const *arguments, struct arena *arena, struct config *out, struct err *err)
+{
+    char *argv[ARGUMENTS_MAX + 3] = {(char *)(uintptr_t) "sharedcache", (char *)(uintptr_t) "node"};
+    int argc = 2;
+    for (; arguments[argc - 2]; argc++)
+        argv[argc] = (char *)(uintptr_t)arguments[argc - 2];
+    return config_parse(argc, argv, arena, out, err);
+}
+
+static void clear_environment(void)
+{
+    unsetenv("CSI_ENDPOINT");
+    unsetenv("NODE_ID");
+}
+
+static void test_good(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    const char *arguments[] = {"--endpoint",      "unix:///run/a/csi.sock",
+                               "--node-id=n-1.a", "--no-pod-info",
+                               "--fetcher-uid=0", "--log-level",
+                               "debug",           NULL};
+    struct config config;
+    struct err err = ERR_INIT;
+    clear_environment();
+    assert_int_equal(parse(arguments, arena, &config, &err), 0);
+    assert_string_equal(config.socket, "/run/a/csi.sock");
+    assert_string_equal(config.node_id, "n-1.a");
+    assert_string_equal(config.driver_name, "csi.sharedcache.io");
+    assert_string_equal(config.state_dir, "/var/lib/sharedcache");
+    assert_string_equal(config.kubelet_dir, "/var/lib/kubelet");
+    assert_null(config.class_dir);
+    assert_false(config.pod_info);
+    assert_int_equal(config.fetcher_uid, 0);
+    assert_int_equal(config.log_level, LOG_DEBUG);
+}
+
+static void test_environment(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    const char *none[] = {NULL};
+    const char *flag[] = {"--endpoint=unix:/run/b.sock", NULL};
+    struct config config;
+    struct err err = ERR_INIT;
+    setenv("CSI_ENDPOINT", "unix:///run/a.sock", 1);
+    setenv("NODE_ID", "from-env", 1);
+    assert_int_equal(parse(none, arena, &config, &err), 0);
+    assert_string_equal(config.socket, "/run/a.sock");
+    assert_string_equal(config.node_id, "from-env");
+    assert_true(config.pod_info);
+    assert_int_equal(config.fetcher_uid, 65532);
+    assert_int_equal(parse(flag, arena, &config, &err), 0);
+    assert_string_equal(config.socket, "/run/b.sock");
+    clear_environment();
+}
+
+static void test_bad(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments[ARGUMENTS_MAX];
+        const char *says;
+    } cases[] = {
+        {{NULL}, "--endpoint"},
+        {{"--endpoint", NULL}, "--endpoint needs a value"},
+        {{"--endpoint=tcp://0.0.0.0:1", NULL}, "--endpoint: must be unix"},
+        {{"--endpoint=unix:///run/csi", NULL}, "--endpoint: must be unix"},
+        {{"--endpoint=unix:///run/../csi.sock", NULL}, "--endpoint"},
+        {{"--endpoint=unix://run/csi.sock", NULL}, "--endpoint"},
+        {{"--endpoint=unix:///run/a.sock", "--driver-name=1abc", NULL}, "--driver-name"},
+        {{"--endpoint=unix:///run/a.sock", "--driver-name=csi.x.io1", NULL}, "--driver-name"},
+        {{"--endpoint=unix:///run/a.sock", "--node-id=", NULL}, "--node-id"},
+        {{"--endpoint=unix:///run/a.sock", "--node-id=a/b", NULL}, "--node-id"},
+        {{"--endpoint=unix:///run/a.sock", "--state-dir=var", NULL}, "--state-dir"},
+        {{"--endpoint=unix:///run/a.sock", "--kubelet-dir=/var/lib/kubelet/", NULL}, "--kubelet-dir"},
+        {{"--endpoint=unix:///run/a.sock", "--kubelet-dir=/", NULL}, "--kubelet-dir"},
+        {{"--endpoint=unix:///run/a.sock", "--default-class=A_b", NULL}, "--default-class"},
+        {{"--endpoint=unix:///run/a.sock", "--fetcher-uid=-1", NULL}, "--fetcher-uid"},
+        {{"--endpoint=unix:///run/a.sock", "--fetcher-uid=4294967296", NULL}, "--fetcher-uid"},
+        {{"--endpoint=unix:///run/a.sock", "--selinux-context=a,b", NULL}, "--selinux-context"},
+        {{"--endpoint=unix:///run/a.sock", "--log-level=loud", NULL}, "--log-level"},
+        {{"--endpoint=unix:///run/a.sock", "--no-pod-info=yes", NULL}, "takes no value"},
+        {{"--endpoint=unix:///run/a.sock", "--mystery", NULL}, "--mystery"},
+        {{"--endpoint=unix:///run/a.sock", "extra", NULL}, "extra"},
+    };
+    clear_environment();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new();
+        struct config config;
+        struct err err = ERR_INIT;
+        assert_int_equal(parse(cases[i].arguments, arena, &config, &err), -1);
+        assert_int_equal(err.code, ERR_INVALID);
+        if (!strstr(err.message, cases[i].says))
+            fail_msg("case %zu says '%s', not '%s'", i, err.message, cases[i].says);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_bad),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
