@@ -37,7 +37,8 @@ struct fill_progress {
     _Atomic uint64_t bytes_done;  /* of bytes_total: from the cache, fetched or copied */
     _Atomic uint64_t bytes_total; /* 0 until all is resolved */
     _Atomic uint64_t bytes_fetched; /* left a source because of this fill */
-    _Atomic int stage;            /* enum fill_stage */
+    _Atomic int stage;              /* enum fill_stage */
+    _Atomic uint32_t inputs;        /* how many; 0 until the list is read */
 };
 enum fill_stage { FILL_RESOLVING, FILL_FETCHING, FILL_COPYING, FILL_DONE };
 

@@ -1,0 +1,179 @@
+#include "csi/fills_job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct fills_job *fills_job_find_locked(struct fills *fills, const char *volume_id)
+{
+    struct fills_job *job = fills->locked.jobs;
+    while (job && strcmp(job->volume_id, volume_id) != 0)
+        job = job->next;
+    return job;
+}
+
+struct fills_job *fills_job_by_id_locked(struct fills *fills, uint64_t id)
+{
+    struct fills_job *job = fills->locked.jobs;
+    while (job && job->id != id)
+        job = job->next;
+    return job;
+}
+
+static void job_release(struct fills_job *job)
+{
+    wire_wipe(&job->packet);
+    for (size_t i = 0; i < 2; i++) {
+        closep(&job->fds[i]);
+        job->fds[i] = -1;
+    }
+}
+
+static void job_free(struct fills_job *job)
+{
+    job_release(job);
+    closep(&job->result_fd);
+    free(job->volume_id);
+    free(job->arguments);
+    free(job);
+}
+
+static int packet_build(const struct fills *fills, const struct fills_request *request, struct fills_job *job,
+                        struct err *err)
+{
+    char volume[SHA256_HEX];
+    digest_sha256_hex(request->volume_id, strlen(request->volume_id), volume);
+    struct wire_order order = {.kind = WIRE_START,
+                               .job = job->id,
+                               .inputs = request->inputs,
+                               .inputs_from = request->inputs_from,
+                               .volume = volume,
+                               .node = fills->node,
+                               .has_local = request->local_store_fd >= 0,
+                               .rules = *request->class};
+    if (request->secrets)
+        order.secrets = *request->secrets;
+    return wire_order_pack(&order, &job->packet, err);
+}
+
+static int stores_hold(const struct fills_request *request, struct fills_job *job, struct err *err)
+{
+    const int from[2] = {request->store_fd, request->local_store_fd};
+    job->fd_count = request->local_store_fd >= 0 ? 2 : 1;
+    for (size_t i = 0; i < job->fd_count; i++) {
+        job->fds[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 3);
+        if (job->fds[i] < 0)
+            return err_set_errno(err, ERR_UNAVAILABLE, errno, "cannot hold the store's directory");
+    }
+    return 0;
+}
+
+struct fills_job *fills_job_new_locked(struct fills *fills, const struct fills_request *request, struct err *err)
+{
+    if (fills->locked.running >= fills->config.fills_max) {
+        err_set(err, ERR_EXHAUSTED, "%zu fills are running on this node, as many as may be; try again later",
+                fills->locked.running);
+        return NULL;
+    }
+    struct fills_job *job = mem_alloc(sizeof(*job));
+    *job = (struct fills_job){.id = ++fills->locked.last_id, .fds = {-1, -1}, .result_fd = -1, .linked = true};
+    job->volume_id = mem_strdup(request->volume_id);
+    job->arguments = mem_strdup(request->arguments);
+    job->max_files = request->class->max_files;
+    job->watched_ms = clock_monotonic_ms();
+    if (packet_build(fills, request, job, err) != 0 || stores_hold(request, job, err) != 0) {
+        job_free(job);
+        return NULL;
+    }
+    job->next = fills->locked.jobs;
+    fills->locked.jobs = job;
+    fills->locked.running++;
+    return job;
+}
+
+static void job_unlink(struct fills *fills, struct fills_job *job)
+{
+    if (!job->linked)
+        return;
+    struct fills_job **at = &fills->locked.jobs;
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    job->linked = false;
+}
+
+/* Those who wait now take the end with them; without any it is kept for the next call. */
+static void job_end(struct fills *fills, struct fills_job *job, enum fills_state state)
+{
+    job->state = state;
+    job->ended_ms = clock_monotonic_ms();
+    fills->locked.running--;
+    job_release(job);
+    for (struct fills_waiter *waiter = job->waiters; waiter; waiter = waiter->next) {
+        uint64_t one = 1;
+        /* An eventfd that nobody has read takes any number of ones. */
+        while (write(waiter->event, &one, sizeof(one)) < 0 && errno == EINTR)
+            continue;
+    }
+    if (job->waiters || job->cancelled)
+        fills_job_forget_locked(fills, job);
+}
+
+void fills_job_done_locked(struct fills *fills, struct fills_job *job, int result_fd)
+{
+    job->result_fd = result_fd;
+    job_end(fills, job, FILLS_DONE);
+}
+
+void fills_job_fail_locked(struct fills *fills, struct fills_job *job, const struct err *failure)
+{
+    job->failure = *failure;
+    job_end(fills, job, FILLS_FAILED);
+}
+
+void fills_job_cancel_locked(struct fills *fills, struct fills_job *job)
+{
+    job->cancelled = true;
+    if (fills->locked.channel >= 0 && job->sent_generation == fills->locked.generation)
+        return;
+    struct err err = ERR_INIT;
+    err_set(&err, ERR_CANCELLED, "the fill was cancelled");
+    fills_job_fail_locked(fills, job, &err);
+}
+
+void fills_job_forget_locked(struct fills *fills, struct fills_job *job)
+{
+    job_unlink(fills, job);
+    if (!job->waiters)
+        job_free(job);
+}
+
+void fills_waiter_remove_locked(struct fills *fills, struct fills_job *job, struct fills_waiter *waiter)
+{
+    struct fills_waiter **at = &job->waiters;
+    while (*at != waiter)
+        at = &(*at)->next;
+    *at = waiter->next;
+    job->watched_ms = clock_monotonic_ms();
+    if (!job->waiters && (!job->linked || job->state != FILLS_RUNNING))
+        fills_job_forget_locked(fills, job);
+}
+
+uint64_t fills_sweep_locked(struct fills *fills, int64_t now_ms)
+{
+    for (struct fills_job *job = fills->locked.jobs, *next; job; job = next) {
+        next = job->next;
+        if (job->waiters || job->cancelled)
+            continue;
+        if (job->state != FILLS_RUNNING && now_ms - job->ended_ms > FILLS_KEEP_MS) {
+            fills_job_forget_locked(fills, job);
+        } else if (job->state == FILLS_RUNNING && now_ms - job->watched_ms > FILLS_UNWATCHED_MS) {
+            job->cancelled = true;
+            return job->id;
+        }
+    }
+    return 0;
+}
