@@ -27,8 +27,9 @@ DEFINE_CLEANUP(struct fills *, fills_free);
 
 struct fills_request {
     const char *volume_id;
-    const char *arguments; /* hex digest of everything that decides the result; another one for the same volume is ERR_EXISTS */
-    const char *inputs;    /* text, or NULL */
+    const char *
+        arguments; /* hex digest of everything that decides the result; another one for the same volume is ERR_EXISTS */
+    const char *inputs;      /* text, or NULL */
     const char *inputs_from; /* URL, or NULL */
     const struct class *class;
     const struct secret_map *secrets;
@@ -54,8 +55,8 @@ struct fills_result {
  * is in arena. ERR_BUSY at the deadline: it goes on; the message is for people: "cached 41.2 of 141.0 GiB (29%), 310.0 MiB/s, about 5 min left".
  * Other errors: the fill's own; it is over and forgotten (a later call starts anew).
  */
-int fills_wait(struct fills *fills, const struct fills_request *request, const struct rpc_call *call, int64_t deadline_ms,
-               struct arena *arena, struct fills_result *out, struct err *err);
+int fills_wait(struct fills *fills, const struct fills_request *request, const struct rpc_call *call,
+               int64_t deadline_ms, struct arena *arena, struct fills_result *out, struct err *err);
 
 /* Unpublish: cancels the volume's fill if there is one and waits for its end until deadline_ms. */
 void fills_cancel(struct fills *fills, const char *volume_id, int64_t deadline_ms);
