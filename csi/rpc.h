@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,4 +27,5 @@ struct rpc_method {
     const char *name; /* full path, as in rpc_call.method */
     rpc_handler handler;
     void *service;
+    bool quick; /* never blocks: served by threads kept for such methods, so that slow calls cannot starve it */
 };
