@@ -1,0 +1,573 @@
+/* The store on a local directory, without faults: format, objects, partials, snapshots, reaping. */
+#include <time.h>
+
+#include "tests/unit/cachecore/store_fixture.h"
+
+static void test_layout_is_made_once_and_found_again(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const names[] = {"objects", "snapshots", "incoming", "claims", "nodes", "quarantine"};
+    struct stat info;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        assert_int_equal(fstatat(fixture->root, names[i], &info, 0), 0);
+        assert_int_equal(info.st_mode & 07777, 0755);
+    }
+    assert_int_equal(strlen(store_id(fixture->store)), 32);
+    assert_true(store_is_writable(fixture->store));
+    assert_int_equal(fixture_count(fixture, "incoming"), 0);
+    _cleanup_(store_freep) struct store *again = fixture_open(fixture, "node-b");
+    assert_string_equal(store_id(again), store_id(fixture->store));
+}
+
+static void open_refuses(const struct fixture *fixture, const char *expected_id, enum err_code code, const char *text)
+{
+    struct err err = ERR_INIT;
+    struct store *store = store_open(fixture->root, "node-a", expected_id, &err);
+    assert_null(store);
+    assert_int_equal(err.code, code);
+    if (!strstr(err.message, text))
+        fail_msg("'%s' does not say '%s'", err.message, text);
+}
+
+static void test_replaced_share_is_refused(void **state) /* row 81 */
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    _cleanup_(store_freep) struct store *same = store_open(fixture->root, "node-a", store_id(fixture->store), &err);
+    assert_non_null(same);
+    open_refuses(fixture, "00000000000000000000000000000000", ERR_PRECONDITION, "was the share replaced?");
+}
+
+static void format_set(const struct fixture *fixture, const char *text)
+{
+    struct err err = ERR_INIT;
+    assert_int_equal(fs_write_file(fixture->root, "FORMAT", text, strlen(text), 0444, &err), 0);
+}
+
+static void test_newer_format_is_refused(void **state) /* row 82 */
+{
+    format_set(*state, "sharedcache-store 2\nsomething new\n");
+    open_refuses(*state, NULL, ERR_PRECONDITION, "upgrade the driver");
+}
+
+static void test_damaged_format_is_refused(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "\n",
+        "sharedcache-store 0\n",
+        "sharedcache-store 01\n",
+        "sharedcache-store 1",
+        "sharedcache-store 1\n",
+        "sharedcache-store 1\nid 00112233445566778899aabbccddeeff\ncreated 1\ncrc32c 00000000\n",
+        "sharedcache-store 99999999999999999999\n",
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        format_set(*state, texts[i]);
+        open_refuses(*state, NULL, ERR_CORRUPT, "FORMAT is damaged");
+    }
+}
+
+static void test_foreign_directory_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(unlinkat(fixture->root, "FORMAT", 0), 0);
+    open_refuses(fixture, NULL, ERR_PRECONDITION, "is not empty");
+    assert_int_equal(faccessat(fixture->root, "FORMAT", F_OK, 0), -1);
+}
+
+static void test_format_is_not_followed_through_a_link(void **state) /* row 77 */
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(renameat(fixture->root, "FORMAT", fixture->root, "elsewhere"), 0);
+    assert_int_equal(symlinkat("elsewhere", fixture->root, "FORMAT"), 0);
+    struct err err = ERR_INIT;
+    assert_null(store_open(fixture->root, "node-a", NULL, &err));
+}
+
+static void test_object_appears_whole_with_its_sums(void **state)
+{
+    struct fixture *fixture = *state;
+    static const uint64_t sizes[] = {0, 1, 999, 1000, 1001, 70000};
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct err err = ERR_INIT;
+        uint32_t crc = 1;
+        char object[SHA256_HEX];
+        fixture_object(i, object);
+        assert_int_equal(store_object_find(fixture->store, object, sizes[i], &err), 0);
+        assert_int_equal(fixture_fill(fixture->store, i, sizes[i], 1000, &crc, &err), 0);
+        fixture_check_object(fixture->store, i, sizes[i]);
+        _cleanup_(arena_freep) struct arena *arena = arena_new();
+        struct sums sums;
+        assert_int_equal(store_sums_read(fixture->store, object, arena, &sums, &err), 1);
+        assert_int_equal(sums.size, sizes[i]);
+        assert_int_equal(sums.count, (sizes[i] + 999) / 1000);
+        assert_int_equal(sums.crc32c, crc);
+    }
+    assert_int_equal(fixture_count(fixture, "incoming"), 0);
+}
+
+static void test_parts_in_any_order(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    uint32_t crc;
+    size_t count;
+    uint8_t whole[3000];
+    fixture_object(5, object);
+    fixture_bytes(5, 0, whole, sizeof(whole));
+    _cleanup_(partial_closep) struct partial *partial = store_partial_open(fixture->store, object, 3000, &err);
+    assert_non_null(partial);
+    assert_int_equal(fixture_part(partial, 5, 2000, 1000, &err), 0);
+    assert_int_equal(fixture_part(partial, 5, 0, 1000, &err), 0);
+    assert_int_equal(partial_commit(partial, &crc, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_int_equal(fixture_part(partial, 5, 500, 1000, &err), -1);
+    assert_int_equal(err.code, ERR_INTERNAL);
+    assert_int_equal(fixture_part(partial, 5, 2000, 1001, &err), -1);
+    assert_int_equal(fixture_part(partial, 5, 1000, 1000, &err), 0);
+    assert_int_equal(partial_parts(partial, &count)[1].offset, 1000);
+    assert_int_equal(count, 3);
+    assert_int_equal(partial_crc32c(partial), crc32c(0, whole, sizeof(whole)));
+    assert_int_equal(partial_commit(partial, &crc, &err), 0);
+    assert_int_equal(crc, crc32c(0, whole, sizeof(whole)));
+    fixture_check_object(fixture->store, 5, 3000);
+}
+
+static void test_stream_of_unknown_size(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    uint32_t crc;
+    uint64_t size;
+    fixture_object(6, object);
+    _cleanup_(partial_closep) struct partial *partial =
+        store_partial_open(fixture->store, object, STORE_SIZE_UNKNOWN, &err);
+    assert_non_null(partial);
+    assert_int_equal(fixture_part(partial, 6, 0, 700, &err), 0);
+    assert_int_equal(fs_pwrite_all(partial_fd(partial), "left by a try before", 20, 900), 0);
+    assert_int_equal(partial_set_size(partial, 700, &err), 0);
+    assert_int_equal(partial_commit(partial, &crc, &err), 0);
+    fixture_check_object(fixture->store, 6, 700);
+    assert_int_equal(store_object_stat(fixture->store, object, &size, &err), 1);
+    assert_int_equal(size, 700);
+}
+
+static void test_partial_has_one_writer(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    fixture_object(1, object);
+    struct partial *first = store_partial_open(fixture->store, object, 100, &err);
+    assert_non_null(first);
+    assert_null(store_partial_open(fixture->store, object, 100, &err));
+    assert_int_equal(err.code, ERR_BUSY);
+    _cleanup_(store_freep) struct store *other_node = fixture_open(fixture, "node-b");
+    _cleanup_(partial_closep) struct partial *others = store_partial_open(other_node, object, 100, &err);
+    assert_non_null(others);
+    partial_close(first);
+    first = store_partial_open(fixture->store, object, 100, &err);
+    assert_non_null(first);
+    partial_close(first);
+}
+
+static void test_resume_keeps_good_parts_and_drops_bad_ones(void **state) /* row 84 */
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    size_t count;
+    fixture_object(2, object);
+    struct partial *partial = store_partial_open(fixture->store, object, 4000, &err);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(fixture_part(partial, 2, 1000ULL * i, 1000, &err), 0);
+    assert_int_equal(fs_pwrite_all(partial_fd(partial), "X", 1, 1500), 0);   /* never reached the disk */
+    assert_int_equal(fs_write_all(partial->journal, "part 3000 10", 12), 0); /* torn by a crash */
+    partial_close(partial);
+    partial = store_partial_open(fixture->store, object, 4000, &err);
+    assert_non_null(partial);
+    const struct part *parts = partial_parts(partial, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(parts[0].offset, 0);
+    assert_int_equal(parts[1].offset, 2000);
+    assert_int_equal(fixture_part(partial, 2, 1000, 1000, &err), 0); /* after the torn line */
+    partial_close(partial);
+    uint32_t crc;
+    partial = store_partial_open(fixture->store, object, 4000, &err);
+    partial_parts(partial, &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(fixture_part(partial, 2, 3000, 1000, &err), 0);
+    assert_int_equal(partial_commit(partial, &crc, &err), 0);
+    partial_close(partial);
+    fixture_check_object(fixture->store, 2, 4000);
+}
+
+static void test_resume_starts_again_when_it_must(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const wrong[] = {"", "garbage\n", "sharedcache-partial 1 0 00000000\n"};
+    for (unsigned i = 0; i < 5; i++) {
+        struct err err = ERR_INIT;
+        char object[SHA256_HEX];
+        char journal[STORE_NAME_SIZE];
+        size_t count;
+        fixture_object(i, object);
+        struct partial *partial = store_partial_open(fixture->store, object, 2000, &err);
+        assert_int_equal(fixture_part(partial, i, 0, 1000, &err), 0);
+        snprintf(journal, sizeof(journal), "%.200s.journal", partial->name);
+        if (i < 3) {
+            assert_int_equal(fs_write_file(fixture->store->incoming, journal, wrong[i], strlen(wrong[i]), 0644, &err),
+                             0);
+        } else if (i == 3) {
+            assert_int_equal(unlinkat(fixture->store->incoming, partial->name, 0), 0);
+        }
+        partial_close(partial);
+        partial = store_partial_open(fixture->store, object, i == 4 ? 3000 : 2000, &err);
+        assert_non_null(partial);
+        partial_parts(partial, &count);
+        assert_int_equal(count, 0);
+        partial_close(partial);
+        uint32_t crc;
+        assert_int_equal(fixture_fill(fixture->store, i, i == 4 ? 3000 : 2000, 500, &crc, &err), 0);
+        fixture_check_object(fixture->store, i, i == 4 ? 3000 : 2000);
+    }
+}
+
+/* A writer that still has the old file open must not reach the new one. */
+static void test_restart_makes_a_new_file(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    size_t count;
+    uint32_t crc;
+    fixture_object(3, object);
+    _cleanup_(partial_closep) struct partial *partial = store_partial_open(fixture->store, object, 1000, &err);
+    assert_int_equal(fixture_part(partial, 3, 0, 1000, &err), 0);
+    int paused = dup(partial_fd(partial));
+    assert_int_equal(partial_restart(partial, &err), 0);
+    partial_parts(partial, &count);
+    assert_int_equal(count, 0);
+    assert_int_equal(fixture_part(partial, 3, 0, 1000, &err), 0);
+    assert_int_equal(fs_pwrite_all(paused, "XXXX", 4, 0), 0);
+    assert_int_equal(partial_commit(partial, &crc, &err), 0);
+    assert_int_equal(fs_pwrite_all(paused, "YYYY", 4, 100), 0);
+    close(paused);
+    fixture_check_object(fixture->store, 3, 1000);
+}
+
+static void test_discard_leaves_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    fixture_object(4, object);
+    _cleanup_(partial_closep) struct partial *partial = store_partial_open(fixture->store, object, 1000, &err);
+    assert_int_equal(fixture_part(partial, 4, 0, 500, &err), 0);
+    assert_int_equal(partial_discard(partial, &err), 0);
+    assert_int_equal(fixture_count(fixture, "incoming"), 0);
+}
+
+/* What was linked to its place is an object: the leftover name must never be written through. */
+static void test_leftover_name_of_an_object_is_not_written_to(void **state) /* row 85 */
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    char path[STORE_NAME_SIZE];
+    fixture_object(7, object);
+    struct partial *partial = store_partial_open(fixture->store, object, 1000, &err);
+    assert_int_equal(fixture_part(partial, 7, 0, 1000, &err), 0);
+    store_path(object, "", path);
+    assert_int_equal(mkdirat(fixture->store->objects, (char[]){object[0], object[1], '\0'}, 0755), 0);
+    assert_int_equal(fchmod(partial_fd(partial), 0444), 0);
+    assert_int_equal(linkat(fixture->store->incoming, partial->name, fixture->store->objects, path, 0), 0);
+    partial_close(partial); /* died between link and unlink */
+    partial = store_partial_open(fixture->store, object, 1000, &err);
+    assert_non_null(partial);
+    assert_int_equal(fs_pwrite_all(partial_fd(partial), "XXXX", 4, 0), 0);
+    partial_close(partial);
+    fixture_check_object(fixture->store, 7, 1000);
+}
+
+static void test_losing_the_race_is_success(void **state) /* rows 74, 98 */
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    uint32_t crc = 0;
+    fixture_object(8, object);
+    _cleanup_(store_freep) struct store *other = fixture_open(fixture, "node-b");
+    _cleanup_(partial_closep) struct partial *slow = store_partial_open(fixture->store, object, 1000, &err);
+    assert_int_equal(fixture_part(slow, 8, 0, 1000, &err), 0);
+    fixture_must_fill(other, 8, 1000);
+    assert_int_equal(partial_commit(slow, &crc, &err), 0);
+    fixture_check_object(fixture->store, 8, 1000);
+    assert_int_equal(fixture_count(fixture, "incoming"), 0);
+    assert_int_equal(fixture_count(fixture, "quarantine"), 0);
+}
+
+static void test_truncated_object_goes_to_quarantine_and_is_filled_again(void **state) /* row 76 */
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    char path[STORE_NAME_SIZE];
+    fixture_object(9, object);
+    fixture_must_fill(fixture->store, 9, 1000);
+    store_path(object, "", path);
+    int fd = openat(fixture->store->objects, path, O_RDONLY);
+    assert_int_equal(fchmod(fd, 0644), 0);
+    close(fd);
+    fd = openat(fixture->store->objects, path, O_WRONLY);
+    assert_int_equal(ftruncate(fd, 500), 0);
+    close(fd);
+    assert_int_equal(store_object_find(fixture->store, object, 1000, &err), 0);
+    assert_int_equal(fixture_count(fixture, "quarantine"), 2); /* with its sums */
+    fixture_must_fill(fixture->store, 9, 1000);
+    fixture_check_object(fixture->store, 9, 1000);
+}
+
+static void test_foreign_files_are_not_served(void **state) /* row 77 */
+{
+    struct fixture *fixture = *state;
+    for (unsigned kind = 0; kind < 4; kind++) {
+        struct err err = ERR_INIT;
+        char object[SHA256_HEX];
+        char path[STORE_NAME_SIZE];
+        int objects = fixture->store->objects;
+        fixture_object(20 + kind, object);
+        store_path(object, "", path);
+        mkdirat(objects, (char[]){object[0], object[1], '\0'}, 0755);
+        if (kind == 0)
+            assert_int_equal(symlinkat("/etc/passwd", objects, path), 0);
+        else if (kind == 1)
+            assert_int_equal(mkdirat(objects, path, 0755), 0);
+        else if (kind == 2)
+            assert_int_equal(mknodat(objects, path, S_IFIFO | 0644, 0), 0);
+        else
+            assert_int_equal(mknodat(objects, path, S_IFCHR | 0644, 0), 0); /* 0:0, overlayfs' whiteout */
+        assert_int_equal(store_object_open(fixture->store, object, &err), -1);
+        assert_int_equal(store_object_find(fixture->store, object, STORE_SIZE_UNKNOWN, &err), 0);
+        fixture_must_fill(fixture->store, 20 + kind, 100);
+        fixture_check_object(fixture->store, 20 + kind, 100);
+    }
+    assert_int_equal(fixture_count(fixture, "quarantine"), 4);
+}
+
+static void test_linked_directory_is_not_followed(void **state) /* row 77 */
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    uint32_t crc;
+    fixture_object(30, object);
+    assert_int_equal(mkdirat(fixture->root, "outside", 0755), 0);
+    assert_int_equal(symlinkat("../outside", fixture->store->objects, (char[]){object[0], object[1], '\0'}), 0);
+    assert_int_equal(fixture_fill(fixture->store, 30, 100, 100, &crc, &err), -1);
+    assert_int_equal(err.code, ERR_PRECONDITION);
+    assert_int_equal(fixture_count(fixture, "outside"), 0);
+}
+
+static struct snapshot snapshot_of(struct snapshot_file *files, size_t count, uint64_t size)
+{
+    struct snapshot snapshot;
+    struct err err = ERR_INIT;
+    static const char *const paths[] = {"a", "b/c", "b/d"};
+    for (size_t i = 0; i < count; i++) {
+        files[i] = (struct snapshot_file){.path = paths[i], .size = size, .validator = "etag:x"};
+        fixture_object((unsigned)i, files[i].object);
+    }
+    assert_int_equal(snapshot_make(NULL, files, count, &snapshot, &err), 0);
+    return snapshot;
+}
+
+static int each_seen(void *context, const char *id, const struct snapshot *snapshot, const char *description,
+                     int64_t last_used_s)
+{
+    assert_int_equal(strlen(id), 64);
+    assert_int_equal(snapshot->count, 3);
+    assert_string_equal(description, "s3://bucket/x?y");
+    assert_true(last_used_s > 1600000000);
+    ++*(int *)context;
+    return 0;
+}
+
+static void test_snapshot_is_complete_only_with_all_objects(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    struct snapshot_file files[3];
+    struct snapshot snapshot = snapshot_of(files, 3, 500);
+    char id[SHA256_HEX];
+    snapshot_id(&snapshot, id);
+    fixture_must_fill(fixture->store, 0, 500);
+    fixture_must_fill(fixture->store, 1, 500);
+    assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "s3://bucket/x\ny", &err), -1);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(store_snapshot_find(fixture->store, id, &err), 0);
+    fixture_must_fill(fixture->store, 2, 500);
+    assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "s3://bucket/x\ny", &err), 0);
+    assert_int_equal(store_snapshot_find(fixture->store, id, &err), 1);
+    assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "other", &err), 0);
+    _cleanup_(str_deinitp) struct str text = STR_INIT;
+    _cleanup_(str_deinitp) struct str expected = STR_INIT;
+    snapshot_write(&snapshot, &expected);
+    assert_int_equal(store_snapshot_read(fixture->store, id, &text, &err), 0);
+    assert_string_equal(text.data, expected.data);
+    int seen = 0;
+    assert_int_equal(store_snapshots_each(fixture->store, each_seen, &seen, &err), 0);
+    assert_int_equal(seen, 1);
+    struct store_usage usage;
+    assert_int_equal(store_usage(fixture->store, &usage, &err), 0);
+    assert_int_equal(usage.objects, 3);
+    assert_int_equal(usage.object_bytes, 1500);
+    assert_int_equal(usage.snapshots, 1);
+    assert_true(usage.free_bytes > 0 && usage.total_bytes >= usage.free_bytes);
+}
+
+static void test_damaged_snapshot_list_is_written_again(void **state) /* row 76 */
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    struct snapshot_file files[1];
+    struct snapshot snapshot = snapshot_of(files, 1, 100);
+    char id[SHA256_HEX];
+    snapshot_id(&snapshot, id);
+    fixture_must_fill(fixture->store, 0, 100);
+    assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "", &err), 0);
+    _cleanup_(closep) int fan = store_fan_open(fixture->store, fixture->store->snapshots, id, &err);
+    assert_int_equal(fs_write_file(fan, id, "bad", 3, 0444, &err), 0);
+    _cleanup_(str_deinitp) struct str text = STR_INIT;
+    assert_int_equal(store_snapshot_read(fixture->store, id, &text, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_int_equal(store_snapshot_find(fixture->store, id, &err), 0);
+    assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "", &err), 0);
+    str_clear(&text);
+    assert_int_equal(store_snapshot_read(fixture->store, id, &text, &err), 0);
+}
+
+static void test_touch_renews_an_old_stamp_only(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    struct snapshot_file files[1];
+    struct snapshot snapshot = snapshot_of(files, 1, 100);
+    char id[SHA256_HEX];
+    char path[STORE_NAME_SIZE];
+    struct stat info;
+    snapshot_id(&snapshot, id);
+    fixture_must_fill(fixture->store, 0, 100);
+    assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "", &err), 0);
+    store_path(id, ".used", path);
+    int64_t now_s = (int64_t)time(NULL);
+    static const struct {
+        int64_t age_s;
+        bool is_renewed;
+    } cases[] = {{5, false}, {3600, true}, {-86400, true}}; /* row 80: a stamp from the future */
+    for (size_t i = 0; i < 3; i++) {
+        struct timespec times[2] = {{.tv_sec = now_s - cases[i].age_s}, {.tv_sec = now_s - cases[i].age_s}};
+        assert_int_equal(utimensat(fixture->store->snapshots, path, times, 0), 0);
+        assert_int_equal(store_snapshot_touch(fixture->store, id, &err), 0);
+        assert_int_equal(fstatat(fixture->store->snapshots, path, &info, 0), 0);
+        assert_int_equal(info.st_mtim.tv_sec != now_s - cases[i].age_s, cases[i].is_renewed);
+    }
+}
+
+static void partial_leave(struct store *store, unsigned seed, const char *boot)
+{
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    char kept[9];
+    memcpy(kept, store->boot, sizeof(kept));
+    memcpy(store->boot, boot, sizeof(kept));
+    fixture_object(seed, object);
+    struct partial *partial = store_partial_open(store, object, 1000, &err);
+    assert_non_null(partial);
+    partial_close(partial);
+    memcpy(store->boot, kept, sizeof(kept));
+}
+
+static void test_reap_takes_what_is_ours_and_free(void **state) /* row 84 */
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    char object[SHA256_HEX];
+    size_t count;
+    _cleanup_(store_freep) struct store *other = fixture_open(fixture, "node-b");
+    partial_leave(fixture->store, 1, "00000000");           /* an earlier boot's: goes */
+    partial_leave(fixture->store, 2, fixture->store->boot); /* young: stays */
+    partial_leave(other, 3, "00000000");                    /* another node's: stays */
+    assert_int_equal(fs_write_file(fixture->store->incoming, "foreign", "x", 1, 0644, &err), 0);
+    assert_int_equal(fs_write_file(fixture->store->incoming, "tmp.node-a.00000000.x", "x", 1, 0644, &err), 0);
+    assert_int_equal(fs_write_file(fixture->store->incoming, "tmp.node-b.00000000.x", "x", 1, 0644, &err), 0);
+    fixture_object(4, object);
+    struct partial *held = store_partial_open(fixture->store, object, 1000, &err);
+    assert_int_equal(fixture_part(held, 4, 0, 500, &err), 0);
+    assert_int_equal(store_partials_reap(fixture->store, 3600, &err), 0);
+    assert_int_equal(fixture_count(fixture, "incoming"), 2 + 2 + 2 + 2);
+    assert_int_equal(store_partials_reap(fixture->store, 0, &err), 0); /* all are old now; one is held */
+    assert_int_equal(fixture_count(fixture, "incoming"), 2 + 2 + 2);
+    partial_parts(held, &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(fixture_part(held, 4, 500, 500, &err), 0);
+    uint32_t crc;
+    assert_int_equal(partial_commit(held, &crc, &err), 0);
+    partial_close(held);
+    fixture_check_object(fixture->store, 4, 1000);
+}
+
+static void test_node_names_make_file_names(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const nodes[] = {"",
+                                        "ip-10-0-0-1.eu-west-1.compute.internal",
+                                        "../../etc",
+                                        "Node",
+                                        "node",
+                                        "a234567890123456789012345678901234567890123456789012345678901234567890",
+                                        "a234567890123456789012345678901234567890123456789012345678901234567891"};
+    enum { COUNT = sizeof(nodes) / sizeof(nodes[0]) };
+    char names[COUNT][STORE_NODE_MAX + 1];
+    for (size_t i = 0; i < COUNT; i++) {
+        _cleanup_(store_freep) struct store *store = fixture_open(fixture, nodes[i]);
+        snprintf(names[i], sizeof(names[i]), "%s", store->node);
+        assert_int_equal(strspn(names[i], "abcdefghijklmnopqrstuvwxyz0123456789-"), strlen(names[i]));
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(names[i], names[j]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(test_layout_is_made_once_and_found_again),
+        STORE_TEST(test_replaced_share_is_refused),
+        STORE_TEST(test_newer_format_is_refused),
+        STORE_TEST(test_damaged_format_is_refused),
+        STORE_TEST(test_foreign_directory_is_refused),
+        STORE_TEST(test_format_is_not_followed_through_a_link),
+        STORE_TEST(test_object_appears_whole_with_its_sums),
+        STORE_TEST(test_parts_in_any_order),
+        STORE_TEST(test_stream_of_unknown_size),
+        STORE_TEST(test_partial_has_one_writer),
+        STORE_TEST(test_resume_keeps_good_parts_and_drops_bad_ones),
+        STORE_TEST(test_resume_starts_again_when_it_must),
+        STORE_TEST(test_restart_makes_a_new_file),
+        STORE_TEST(test_discard_leaves_nothing),
+        STORE_TEST(test_leftover_name_of_an_object_is_not_written_to),
+        STORE_TEST(test_losing_the_race_is_success),
+        STORE_TEST(test_truncated_object_goes_to_quarantine_and_is_filled_again),
+        STORE_TEST(test_foreign_files_are_not_served),
+        STORE_TEST(test_linked_directory_is_not_followed),
+        STORE_TEST(test_snapshot_is_complete_only_with_all_objects),
+        STORE_TEST(test_damaged_snapshot_list_is_written_again),
+        STORE_TEST(test_touch_renews_an_old_stamp_only),
+        STORE_TEST(test_reap_takes_what_is_ours_and_free),
+        STORE_TEST(test_node_names_make_file_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
