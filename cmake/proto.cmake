@@ -14,7 +14,7 @@ foreach(folder csi/proto cachecore/proto)
   endforeach()
 endforeach()
 add_library(sc_proto STATIC ${proto_sources})
-target_include_directories(sc_proto PUBLIC ${CMAKE_BINARY_DIR}/gen)
+target_include_directories(sc_proto SYSTEM PUBLIC ${CMAKE_BINARY_DIR}/gen)
 target_link_libraries(sc_proto PUBLIC sc_flags PkgConfig::PROTOBUFC)
 # protobuf-c's generated sources include each other without a folder name.
 foreach(folder csi/proto cachecore/proto)

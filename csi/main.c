@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "csi/tool_csi.h"
+
 static int version_main(int argc, char **argv);
 static int help_main(int argc, char **argv);
 
@@ -10,6 +12,7 @@ static const struct subcommand {
     int (*main)(int argc, char **argv); /* argv[1] is the name */
     const char *help;                   /* NULL: internal */
 } subcommands[] = {
+    {"csi", tool_csi_main, "one CSI call to a plugin's socket"},
     {"--version", version_main, "print the version"},
     {"--help", help_main, "print this"},
 };

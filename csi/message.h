@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define MESSAGE_MEMORY_MAX ((size_t)16 * 1024 * 1024)
+#define MESSAGE_MEMORY_MAX ((size_t)4 * 1024 * 1024)
 
 /*
  * Unpacks data as one message of the type. NULL on error: ERR_INTERNAL when it is not protobuf of that type (as grpc-go answers),
