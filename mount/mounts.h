@@ -29,9 +29,11 @@ struct share_login { /* SMB only */
 };
 
 struct share_root {
-    int fd;          /* directory (O_RDONLY): the store's root, plan->sub_path below the share; owned by the caller */
-    int objects_fd;  /* directory: <root>/objects, for view_mount; owned by the caller */
-    bool writable;   /* store_uid may write there */
+    int fd;         /* directory (O_RDONLY): the store's root, plan->sub_path below the share; owned by the caller */
+    int objects_fd; /* directory: <root>/objects, for view_mount; owned by the caller */
+    bool writable;  /* store_uid may write there */
+    unsigned
+        read_ahead_kb; /* NFS: the read-ahead now in force; 0: not NFS, or it could not be raised (say so in the log) */
 };
 
 /*
@@ -40,8 +42,9 @@ struct share_root {
  * that uid where root is squashed). ERR_UNAVAILABLE "share not reachable"; ERR_DEADLINE; ERR_PRECONDITION when the store
  * cannot be made ("share not writable as uid N": only when there is no store yet; else writable is false).
  */
-int mounts_share_open(struct mounts *mounts, const char *key, const struct share_plan *plan, const struct share_login *login,
-                      uid_t store_uid, int64_t deadline_ms, struct share_root *out, struct err *err);
+int mounts_share_open(struct mounts *mounts, const char *key, const struct share_plan *plan,
+                      const struct share_login *login, uid_t store_uid, int64_t deadline_ms, struct share_root *out,
+                      struct err *err);
 
 /* Unmounts shares_dir/<key> and removes the mount point; not mounted is fine. Never waits for the server (MNT_DETACH after
  * a plain attempt), never stats the mount point. */

@@ -13,8 +13,8 @@
 #include "base/err.h"
 
 struct share_spec {
-    const char *type;          /* local nfs efs filestore smb azurefile */
-    const char *share;         /* "host:/export", "//host/share", an absolute path for local; NULL for the embedded default */
+    const char *type;  /* local nfs efs filestore smb azurefile */
+    const char *share; /* "host:/export", "//host/share", an absolute path for local; NULL for the embedded default */
     const char *sub_path;      /* relative, below the share's root; NULL or "" for the root */
     const char *mount_options; /* the class's, comma-separated; NULL or "" for none */
 };

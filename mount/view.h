@@ -17,11 +17,15 @@
 #define VIEW_OBJECT_LEN 64
 #define VIEW_DATA_MAX 4
 #define VIEW_BINDS_MAX 1000
+#define VIEW_FILES_MAX 4000000u
+#define VIEW_PATH_MAX 3000 /* the target's own path comes on top: PATH_MAX is 4096 */
+#define VIEW_DEPTH_MAX 128
 
 enum view_form { VIEW_DATA_ONLY, VIEW_WHITEOUTS, VIEW_BINDS };
 
 struct view_file {
-    const char *path;   /* relative, '/'-separated; no empty, "." or ".." component, each at most 255 bytes */
+    const char
+        *path; /* relative, '/'-separated; no empty, "." or ".." component, each at most 255 bytes; limits above */
     const char *object; /* 64 lowercase hex digits: <objects>/<first two>/<all> holds the bytes */
     uint64_t size;
     int64_t mtime_s;
@@ -29,7 +33,8 @@ struct view_file {
 };
 
 struct view_tree {
-    const struct view_file *files; /* sorted by path (bytes, '/' lowest), no path twice, no file that is also a directory */
+    const struct view_file
+        *files; /* sorted by path (bytes, '/' lowest), no path twice, no file that is also a directory */
     size_t count;
 };
 
@@ -46,18 +51,19 @@ const char *view_form_name(enum view_form form);
  * Makes the metadata layer <layers_fd>/<name> (name: [a-z0-9-], at most 80) complete or not at all (built aside, renamed).
  * One that is there already is kept as it is: name must be a function of the tree. For VIEW_BINDS the layer holds empty files.
  */
-int view_layer_build(int layers_fd, const char *name, const struct view_tree *tree, enum view_form form, struct err *err);
+int view_layer_build(int layers_fd, const char *name, const struct view_tree *tree, enum view_form form,
+                     struct err *err);
 bool view_layer_exists(int layers_fd, const char *name);
 int view_layer_remove(int layers_fd, const char *name, struct err *err);
 
 struct view_spec {
     int layers_fd;
-    const char *layer;         /* name given to view_layer_build */
+    const char *layer;           /* name given to view_layer_build */
     int data_fds[VIEW_DATA_MAX]; /* objects directories, searched in this order */
     size_t data_count;
     enum view_form form;
     bool noexec;
-    const char *selinux_context; /* for context=; NULL where SELinux is off */
+    const char *selinux_context;  /* for context=; NULL where SELinux is off */
     const struct view_tree *tree; /* read by VIEW_BINDS only */
 };
 
@@ -66,7 +72,8 @@ struct view_spec {
  * helper, by deadline_ms. On error nothing is left mounted. ERR_UNSUPPORTED when VIEW_BINDS would need more than
  * VIEW_BINDS_MAX mounts (names copyPolicy: copy as the way out); ERR_EXHAUSTED at fs.mount-max.
  */
-int view_mount(struct mounts *mounts, const struct view_spec *spec, int target_fd, int64_t deadline_ms, struct err *err);
+int view_mount(struct mounts *mounts, const struct view_spec *spec, int target_fd, int64_t deadline_ms,
+               struct err *err);
 
 /* Unmounts whatever is mounted at target and below (absolute path, as the mount table has it; nothing mounted is fine):
  * plain first, then lazily; never stats the target, never touches the share. */
