@@ -60,8 +60,9 @@ static void test_round_trip(void **state)
     (void)state;
     struct err err = ERR_INIT;
     _cleanup_(str_deinitp) struct str bytes = STR_INIT;
-    Csi__V1__NodeGetInfoResponse info = CSI__V1__NODE_GET_INFO_RESPONSE__INIT;
     char node[] = "node-1";
+    Csi__V1__NodeGetInfoResponse info;
+    csi__v1__node_get_info_response__init(&info);
     info.node_id = node;
     info.max_volumes_per_node = 200;
     message_pack(&info.base, &bytes);
