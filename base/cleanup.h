@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* unused: some locals are there for their cleanup alone, which clang does not count as a use. */
-#define _cleanup_(function) __attribute__((cleanup(function), unused))
+#define _cleanup_(function) __attribute__((cleanup(function)))
 
 #define DEFINE_CLEANUP(type, function)                              \
     static inline __attribute__((unused)) void function##p(type *p) \

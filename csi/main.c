@@ -2,8 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "csi/node_main.h"
 #include "csi/tool_csi.h"
+#include "csi/tool_ls.h"
+#include "mount/mounts.h"
 
+static int helper_main(int argc, char **argv);
 static int version_main(int argc, char **argv);
 static int help_main(int argc, char **argv);
 
@@ -12,9 +16,9 @@ static const struct subcommand {
     int (*main)(int argc, char **argv); /* argv[1] is the name */
     const char *help;                   /* NULL: internal */
 } subcommands[] = {
-    {"csi", tool_csi_main, "one CSI call to a plugin's socket"},
-    {"--version", version_main, "print the version"},
-    {"--help", help_main, "print this"},
+    {"node", node_main, "the CSI node plugin"},       {"mount-helper", helper_main, NULL},
+    {"ls", tool_ls_main, "what a store holds"},       {"csi", tool_csi_main, "one CSI call to a plugin's socket"},
+    {"--version", version_main, "print the version"}, {"--help", help_main, "print this"},
 };
 #define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
 
@@ -24,6 +28,13 @@ static void print_usage(FILE *to)
     for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
         if (subcommands[i].help)
             fprintf(to, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+}
+
+static int helper_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return mount_helper_main();
 }
 
 static int version_main(int argc, char **argv)

@@ -22,6 +22,7 @@
 ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len,
                                  struct err *err);
 void message_free(ProtobufCMessage *message); /* NULL is fine */
+DEFINE_CLEANUP(ProtobufCMessage *, message_free);
 
 /* Appends the message's bytes to out. */
 void message_pack(const ProtobufCMessage *message, struct str *out);

@@ -141,23 +141,45 @@ void records_free(struct records *records)
     free(records);
 }
 
+static bool matches_other(const struct record *record, const struct record *wanted)
+{
+    return record->kind == wanted->kind && strcmp(record->volume_id, wanted->volume_id) == 0 &&
+           strcmp(record->target, wanted->target) != 0;
+}
+
+/* Two publishes of one volume to two targets may have passed every look before: here only one of them gets through. */
+static int check_exclusive_locked(const struct records *records, const struct record *record, struct err *err)
+{
+    for (const struct entry *entry = records->locked.first; entry; entry = entry->next)
+        if (record->kind == RECORD_PUBLISHED && matches_other(&entry->record, record) &&
+            (entry->record.is_exclusive || record->is_exclusive))
+            return err_set(err, ERR_PRECONDITION,
+                           "the volume is published at another target_path, and its access mode allows one only");
+    return 0;
+}
+
+static int put_locked(struct records *records, const struct record *record, const char *name, const json_t *object,
+                      struct err *err)
+{
+    if (records->locked.count >= RECORDS_MAX)
+        return err_set(err, ERR_EXHAUSTED, "this node holds %u volumes already", RECORDS_MAX);
+    if (check_exclusive_locked(records, record, err) != 0 ||
+        state_file_write(records->dirs[record->kind], name, object, err) != 0)
+        return -1;
+    remove_locked(records, record->kind, record->volume_id, record->target);
+    insert_locked(records, record);
+    return 0;
+}
+
 int records_put(struct records *records, const struct record *record, struct err *err)
 {
     char name[RECORD_FILE_MAX];
     record_file_name(record->volume_id, record->target, name);
     json_t *object = record_to_json(record);
     pthread_mutex_lock(&records->locked.mutex);
-    int failed = records->locked.count >= RECORDS_MAX
-                     ? err_set(err, ERR_EXHAUSTED, "this node holds %u volumes already", RECORDS_MAX)
-                     : state_file_write(records->dirs[record->kind], name, object, err);
-    if (!failed) {
-        remove_locked(records, record->kind, record->volume_id, record->target);
-        insert_locked(records, record);
-    }
+    int failed = put_locked(records, record, name, object, err);
     pthread_mutex_unlock(&records->locked.mutex);
     json_decref(object);
-    if (failed)
-        err_prefix(err, "cannot record the volume");
     return failed;
 }
 
@@ -198,12 +220,6 @@ static bool matches_key(const struct record *record, const struct record *wanted
 static bool matches_target(const struct record *record, const struct record *wanted)
 {
     return record->kind == wanted->kind && strcmp(record->target, wanted->target) == 0;
-}
-
-static bool matches_other(const struct record *record, const struct record *wanted)
-{
-    return record->kind == wanted->kind && strcmp(record->volume_id, wanted->volume_id) == 0 &&
-           strcmp(record->target, wanted->target) != 0;
 }
 
 bool records_find(struct records *records, enum record_kind kind, const char *volume_id, const char *target,

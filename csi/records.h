@@ -47,7 +47,8 @@ struct records *records_open(int state_fd, void (*damaged)(const char *name, con
 void records_free(struct records *records);
 DEFINE_CLEANUP(struct records *, records_free);
 
-/* Durable when it returns 0; replaces a record of the same kind, volume and target. ERR_EXHAUSTED above RECORDS_MAX. */
+/* Durable when it returns 0; replaces a record of the same kind, volume and target. ERR_EXHAUSTED above RECORDS_MAX. A
+ * published record that shares its volume with another target, one of them exclusive, is ERR_PRECONDITION. */
 int records_put(struct records *records, const struct record *record, struct err *err);
 /* Durable; not there is fine. */
 int records_drop(struct records *records, enum record_kind kind, const char *volume_id, const char *target,

@@ -1,0 +1,127 @@
+#include "csi/dispatch.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "csi/log_limit.h"
+#include "csi/message.h"
+#include "csi/node.h"
+#include "csi/volume_id.h"
+
+struct bound {
+    struct dispatch *dispatch;
+    const struct dispatch_method *method;
+};
+
+struct dispatch {
+    struct node *node;
+    struct bound *bound;
+    struct rpc_method *methods;
+    size_t count;
+    struct {
+        pthread_mutex_t mutex;
+        struct log_limit limit;
+    } locked;
+};
+
+/* The request's volume, by the field's name: "" when the message has none or it is not fit to be shown. */
+static const char *volume_of(const ProtobufCMessage *request)
+{
+    const ProtobufCFieldDescriptor *field =
+        request ? protobuf_c_message_descriptor_get_field_by_name(request->descriptor, "volume_id") : NULL;
+    struct err ignored = ERR_INIT;
+    if (!field)
+        return "";
+    const char *id = *(const char *const *)(const void *)((const char *)request + field->offset);
+    return volume_id_check(id, &ignored) == 0 ? id : "";
+}
+
+static bool may_log(struct dispatch *dispatch, const char *method, const char *volume, bool failed, unsigned *left_out)
+{
+    bool pass = true;
+    pthread_mutex_lock(&dispatch->locked.mutex);
+    if (failed)
+        pass = log_limit_pass(&dispatch->locked.limit, method, volume, clock_monotonic_ms(), left_out);
+    else
+        log_limit_forget(&dispatch->locked.limit, method, volume);
+    pthread_mutex_unlock(&dispatch->locked.mutex);
+    return pass;
+}
+
+static void log_call(const struct bound *bound, const char *volume, int64_t took_ms, const struct err *err)
+{
+    bool failed = err->code != ERR_NONE;
+    unsigned left_out = 0;
+    char took[24];
+    char count[24];
+    if (!may_log(bound->dispatch, bound->method->name, volume, failed, &left_out))
+        return;
+    snprintf(took, sizeof(took), "%lld", (long long)took_ms);
+    snprintf(count, sizeof(count), "%u", left_out);
+    enum log_level level = failed                      ? err->code == ERR_BUSY ? LOG_INFO : LOG_WARNING
+                           : bound->method->is_routine ? LOG_DEBUG
+                                                       : LOG_INFO;
+    log_event(level, "rpc", "method", bound->method->name, "volume", volume[0] ? volume : NULL, "code",
+              failed ? err_code_name(err->code) : "OK", "ms", took, "repeated", left_out ? count : NULL, "error",
+              failed ? err->message : NULL, NULL);
+}
+
+static int handle(void *service, const struct rpc_call *call, struct str *reply, struct err *err)
+{
+    const struct bound *bound = service;
+    int64_t start_ms = clock_monotonic_ms();
+    struct err cause = ERR_INIT;
+    _cleanup_(message_freep) ProtobufCMessage *request =
+        message_unpack(bound->method->request, call->request, call->request_len, &cause);
+    if (request)
+        bound->method->run(bound->dispatch->node, request, call, reply, &cause);
+    log_call(bound, volume_of(request), clock_monotonic_ms() - start_ms, &cause);
+    if (cause.code == ERR_NONE)
+        return 0;
+    *err = cause;
+    return -1;
+}
+
+static void add(struct dispatch *dispatch, const struct dispatch_method *methods, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct bound *bound = &dispatch->bound[dispatch->count];
+        *bound = (struct bound){dispatch, &methods[i]};
+        dispatch->methods[dispatch->count++] = (struct rpc_method){
+            .name = methods[i].name, .handler = handle, .service = bound, .quick = methods[i].quick};
+    }
+}
+
+struct dispatch *dispatch_new(struct node *node)
+{
+    struct dispatch *dispatch = mem_alloc(sizeof(*dispatch));
+    size_t count = identity_method_count + node_method_count + controller_method_count;
+    dispatch->node = node;
+    dispatch->bound = mem_calloc(count, sizeof(struct bound));
+    dispatch->methods = mem_calloc(count, sizeof(struct rpc_method));
+    pthread_mutex_init(&dispatch->locked.mutex, NULL);
+    add(dispatch, identity_methods, identity_method_count);
+    add(dispatch, node_methods, node_method_count);
+    add(dispatch, controller_methods, controller_method_count);
+    return dispatch;
+}
+
+void dispatch_free(struct dispatch *dispatch)
+{
+    if (!dispatch)
+        return;
+    pthread_mutex_destroy(&dispatch->locked.mutex);
+    free(dispatch->methods);
+    free(dispatch->bound);
+    free(dispatch);
+}
+
+const struct rpc_method *dispatch_methods(const struct dispatch *dispatch, size_t *count)
+{
+    *count = dispatch->count;
+    return dispatch->methods;
+}

@@ -1,0 +1,36 @@
+/*
+ * What the node's services share, made once (csi/node_main.c) and passed to each of them. Open, and constant while the server runs:
+ * what changes is inside the machines, each with its own lock.
+ */
+#pragma once
+
+#include "csi/class_source.h"
+#include "csi/config.h"
+#include "csi/dispatch.h"
+#include "csi/fills.h"
+#include "csi/guard.h"
+#include "csi/records.h"
+#include "csi/shares.h"
+#include "mount/mounts.h"
+
+struct node {
+    const struct config *config;
+    struct class_source *classes;
+    struct fills *fills;
+    struct mounts *mounts;
+    struct records *records;
+    struct guards *guards;
+    struct shares *shares;
+    int state_fd;
+    int layers_fd;
+    int created_fd;              /* the controller's records */
+    const char *selinux_context; /* NULL where SELinux is off */
+};
+
+/* The services' methods: csi.v1.Identity, csi.v1.Node, csi.v1.Controller. */
+extern const struct dispatch_method identity_methods[];
+extern const size_t identity_method_count;
+extern const struct dispatch_method node_methods[];
+extern const size_t node_method_count;
+extern const struct dispatch_method controller_methods[];
+extern const size_t controller_method_count;

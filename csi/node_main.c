@@ -1,0 +1,210 @@
+#include "csi/node_main.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "csi/node.h"
+#include "csi/reconcile.h"
+#include "csi/server.h"
+
+#define HELPERS_MAX 8
+#define FILLS_MAX 256
+#define DRAIN_MS 20000
+#define RUN_FAILED 1
+
+/* Everything that is opened, in the order in which it is; closed in the reverse one. */
+struct plugin {
+    struct arena *arena;
+    struct config config;
+    struct node node;
+    struct dispatch *dispatch;
+    struct server *server;
+    int lock_fd;
+};
+
+/* Secrets pass through this process: no core file, no ptrace by others of our user. */
+static void keep_memory_private(void)
+{
+    const struct rlimit none = {0, 0};
+    prctl(PR_SET_DUMPABLE, 0);
+    setrlimit(RLIMIT_CORE, &none);
+}
+
+/* Blocked in every thread: one sigwait takes them. */
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* Row 101 of the table of faults: during a rollout two plugins start on one node; the second waits for the first to go. The lock goes
+ * with the process, whatever ends it. */
+static int take_lock(struct plugin *plugin, struct err *err)
+{
+    plugin->lock_fd = fs_open_beneath(plugin->node.state_fd, "lock", O_RDWR | O_CREAT, 0600);
+    if (plugin->lock_fd < 0)
+        return err_set_errno(err, ERR_NONE, errno, "cannot open the lock file");
+    if (flock(plugin->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    log_event(LOG_WARNING, "waiting_for_lock", "state_dir", plugin->config.state_dir, "cause",
+              "another sharedcache node is running", NULL);
+    while (flock(plugin->lock_fd, LOCK_EX) != 0)
+        if (errno != EINTR)
+            return err_set_errno(err, ERR_NONE, errno, "cannot lock the state directory");
+    return 0;
+}
+
+static void on_damaged(const char *name, const char *cause)
+{
+    log_event(LOG_ERROR, "record_damaged", "file", name, "cause", cause, NULL);
+}
+
+static int open_below(struct plugin *plugin, const char *name, int *out, struct err *err)
+{
+    if (fs_mkdir(plugin->node.state_fd, name, 0700, err) != 0)
+        return -1;
+    *out = fs_open_beneath(plugin->node.state_fd, name, O_RDONLY | O_DIRECTORY, 0);
+    return *out < 0 ? err_set_errno(err, ERR_NONE, errno, "cannot open directory '%s'", name) : 0;
+}
+
+static int open_state(struct plugin *plugin, struct err *err)
+{
+    struct stat info;
+    if (stat(plugin->config.kubelet_dir, &info) != 0 || !S_ISDIR(info.st_mode))
+        return err_set(err, ERR_INVALID, "--kubelet-dir: '%s' is not a directory", plugin->config.kubelet_dir);
+    plugin->node.state_fd = fs_open_dir(plugin->config.state_dir, 0700, err);
+    if (plugin->node.state_fd < 0)
+        return err_prefix(err, "--state-dir");
+    return take_lock(plugin, err) != 0 || open_below(plugin, "layers", &plugin->node.layers_fd, err) != 0 ||
+                   open_below(plugin, "created", &plugin->node.created_fd, err) != 0
+               ? -1
+               : 0;
+}
+
+static int open_machines(struct plugin *plugin, struct err *err)
+{
+    struct node *node = &plugin->node;
+    struct mounts_config mounts = {arena_printf(plugin->arena, "%s/shares", plugin->config.state_dir), HELPERS_MAX};
+    struct fills_config fills = {plugin->config.fetcher_uid, plugin->config.node_id, FILLS_MAX};
+    node->guards = guards_new();
+    node->records = records_open(node->state_fd, on_damaged, err);
+    if (!node->records)
+        return -1;
+    node->mounts = mounts_new(&mounts, err);
+    if (!node->mounts)
+        return -1;
+    struct shares_config shares = {node->mounts, node->guards, node->state_fd, plugin->config.secrets_dir,
+                                   plugin->config.fetcher_uid};
+    node->shares = shares_new(&shares, err);
+    if (!node->shares || reconcile(node, err) != 0)
+        return -1;
+    node->fills = fills_new(&fills, err);
+    return node->fills ? 0 : -1;
+}
+
+/* Tried at start, so that the log says what this node can do; a store that cannot be opened now fails a publish later. */
+static void probe_own_store(struct plugin *plugin)
+{
+    _cleanup_(opened_store_deinitp) struct opened_store store = OPENED_STORE_INIT;
+    struct err err = ERR_INIT;
+    if (shares_open_local(plugin->node.shares, &store, &err) != 0)
+        log_event(LOG_ERROR, "node_store_unusable", "error", err.message, NULL);
+}
+
+static int serve(struct plugin *plugin, struct err *err)
+{
+    struct server_config config = {.endpoint = plugin->config.socket};
+    plugin->dispatch = dispatch_new(&plugin->node);
+    config.methods = dispatch_methods(plugin->dispatch, &config.method_count);
+    plugin->server = server_new(&config, err);
+    if (!plugin->server)
+        return -1;
+    log_event(LOG_INFO, "serving", "endpoint", plugin->config.socket, "node", plugin->config.node_id, "driver",
+              plugin->config.driver_name, "version", SC_VERSION, NULL);
+    return 0;
+}
+
+static int start(struct plugin *plugin, struct err *err)
+{
+    struct node *node = &plugin->node;
+    const struct config *config = &plugin->config;
+    node->config = config;
+    node->selinux_context = access("/sys/fs/selinux/enforce", F_OK) == 0 ? config->selinux_context : NULL;
+    node->classes = class_source_directory(config->class_dir, config->driver_name, config->default_class, err);
+    if (!node->classes || open_state(plugin, err) != 0 || open_machines(plugin, err) != 0)
+        return -1;
+    probe_own_store(plugin);
+    return serve(plugin, err);
+}
+
+static void stop(struct plugin *plugin)
+{
+    struct node *node = &plugin->node;
+    server_free(plugin->server);
+    dispatch_free(plugin->dispatch);
+    fills_free(node->fills);
+    shares_free(node->shares);
+    mounts_free(node->mounts);
+    records_free(node->records);
+    guards_free(node->guards);
+    class_source_free(node->classes);
+    closep(&node->created_fd);
+    closep(&node->layers_fd);
+    closep(&node->state_fd);
+    closep(&plugin->lock_fd);
+    arena_free(plugin->arena);
+}
+
+static int run(struct plugin *plugin)
+{
+    sigset_t signals;
+    struct err err = ERR_INIT;
+    int number = 0;
+    keep_memory_private();
+    block_signals(&signals);
+    if (start(plugin, &err) != 0) {
+        log_event(LOG_ERROR, "start_failed", "error", err.message, NULL);
+        return err.code == ERR_INVALID ? CONFIG_EXIT_STATUS : RUN_FAILED;
+    }
+    sigwait(&signals, &number);
+    log_event(LOG_INFO, "stopping", "signal", strsignal(number), NULL);
+    if (server_stop(plugin->server, clock_monotonic_ms() + DRAIN_MS) != 0) {
+        log_event(LOG_ERROR, "calls_hang", "cause", "some calls did not end: leaving without them", NULL);
+        _exit(RUN_FAILED);
+    }
+    return 0;
+}
+
+int node_main(int argc, char **argv)
+{
+    struct plugin plugin = {
+        .arena = arena_new(), .lock_fd = -1, .node = {.state_fd = -1, .layers_fd = -1, .created_fd = -1}};
+    struct err err = ERR_INIT;
+    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
+        fputs(config_help(), stdout);
+        arena_free(plugin.arena);
+        return 0;
+    }
+    if (config_parse(argc, argv, plugin.arena, &plugin.config, &err) != 0) {
+        fprintf(stderr, "sharedcache node: %s\n", err.message);
+        arena_free(plugin.arena);
+        return CONFIG_EXIT_STATUS;
+    }
+    log_set_level(plugin.config.log_level);
+    int status = run(&plugin);
+    stop(&plugin);
+    return status;
+}

@@ -1,0 +1,16 @@
+/*
+ * What applies to a volume: its attributes joined with the admin's class, and whether this pod may have it. Decided before any
+ * share or store is looked at.
+ */
+#pragma once
+
+#include "csi/class_source.h"
+#include "csi/request.h"
+
+/* The class named by the volume, with a claim's own parameters and mount flags on top. ERR_NOT_FOUND names the class. */
+int policy_class(struct class_source *classes, const struct volume_attributes *attributes, const char *mount_flags,
+                 struct arena *arena, struct class *out, struct err *err);
+
+/* The pod's wishes and rights, applied to the class: copyPolicy (ERR_INVALID unless podMayChoose has it), the namespace and the
+ * sources (ERR_DENIED). Pure. A list in an object (inputsFrom) is checked by the fetcher when it is read. */
+int policy_pod(struct class *class, const struct publish_request *request, struct arena *arena, struct err *err);
