@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define _cleanup_(function) __attribute__((cleanup(function)))
+/* unused: some locals are there for their cleanup alone, which clang does not count as a use. */
+#define _cleanup_(function) __attribute__((cleanup(function), unused))
 
 #define DEFINE_CLEANUP(type, function)                              \
     static inline __attribute__((unused)) void function##p(type *p) \

@@ -1,5 +1,11 @@
 #include "base/err.h"
 
+#ifdef __clang_analyzer__
+#undef err_set
+#undef err_set_errno
+#undef err_prefix
+#endif
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -55,3 +55,10 @@ enum err_code err_code_from_errno(int errnum);
 /* "INVALID", "DENIED" and so on: for logs and for messages between our processes. */
 const char *err_code_name(enum err_code code);
 enum err_code err_code_parse(const char *name);
+
+#ifdef __clang_analyzer__
+/* What the analyser cannot see from here: these always return -1. */
+#define err_set(...) ((void)err_set(__VA_ARGS__), -1)
+#define err_set_errno(...) ((void)err_set_errno(__VA_ARGS__), -1)
+#define err_prefix(...) ((void)err_prefix(__VA_ARGS__), -1)
+#endif

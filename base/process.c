@@ -43,30 +43,106 @@ static void child_exec(const char *const argv[], int channel, pid_t parent)
     _exit(127);
 }
 
+struct spawn {
+    const char *const *argv;
+    int channel; /* the child's end */
+    pid_t pid;   /* -1 with errnum */
+    int errnum;
+    bool done;
+};
+
+/*
+ * PR_SET_PDEATHSIG means the thread that forked. Threads here come and go with calls, so one that stays does the forking:
+ * started with the first child, never ended.
+ */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct {
+        pid_t owner; /* the process that has the thread: not a forked copy of it */
+        struct spawn *wanted;
+    } locked;
+} spawner = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void spawn_do(struct spawn *spawn)
+{
+    pid_t parent = getpid();
+    spawn->pid = fork();
+    spawn->errnum = errno;
+    if (spawn->pid == 0)
+        child_exec(spawn->argv, spawn->channel, parent);
+}
+
+static void *spawner_main(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&spawner.mutex);
+    for (;;) {
+        while (!spawner.locked.wanted)
+            pthread_cond_wait(&spawner.changed, &spawner.mutex);
+        spawn_do(spawner.locked.wanted);
+        spawner.locked.wanted->done = true;
+        spawner.locked.wanted = NULL;
+        pthread_cond_broadcast(&spawner.changed);
+    }
+    return NULL;
+}
+
+/* Signals are for the threads of the program. */
+static int spawner_start_locked(void)
+{
+    sigset_t all;
+    sigset_t before;
+    pthread_t thread;
+    if (spawner.locked.owner == getpid())
+        return 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&thread, NULL, spawner_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed)
+        return failed;
+    pthread_detach(thread);
+    spawner.locked.owner = getpid();
+    return 0;
+}
+
+static void spawn_on_thread(struct spawn *spawn)
+{
+    pthread_mutex_lock(&spawner.mutex);
+    spawn->errnum = spawner_start_locked();
+    if (spawn->errnum == 0) {
+        while (spawner.locked.wanted)
+            pthread_cond_wait(&spawner.changed, &spawner.mutex);
+        spawner.locked.wanted = spawn;
+        pthread_cond_broadcast(&spawner.changed);
+        while (!spawn->done)
+            pthread_cond_wait(&spawner.changed, &spawner.mutex);
+    }
+    pthread_mutex_unlock(&spawner.mutex);
+}
+
 int process_start(const char *const argv[], struct process *out, struct err *err)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return err_set_errno(err, ERR_NONE, errno, "cannot make a socket pair");
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid == 0)
-        child_exec(argv, pair[1], parent);
-    int saved = errno;
+    struct spawn spawn = {.argv = argv, .channel = pair[1], .pid = -1};
+    spawn_on_thread(&spawn);
     close(pair[1]);
-    if (pid < 0) {
+    if (spawn.pid < 0) {
         close(pair[0]);
-        return err_set_errno(err, ERR_UNAVAILABLE, saved, "cannot start a process");
+        return err_set_errno(err, ERR_UNAVAILABLE, spawn.errnum, "cannot start a process");
     }
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int pidfd = (int)syscall(SYS_pidfd_open, spawn.pid, 0);
     if (pidfd < 0) {
-        saved = errno;
+        int saved = errno;
         close(pair[0]);
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
+        kill(spawn.pid, SIGKILL);
+        waitpid(spawn.pid, NULL, 0);
         return err_set_errno(err, ERR_UNAVAILABLE, saved, "cannot watch a process");
     }
-    *out = (struct process){.pid = pid, .pidfd = pidfd, .channel = pair[0]};
+    *out = (struct process){.pid = spawn.pid, .pidfd = pidfd, .channel = pair[0]};
     return 0;
 }
 

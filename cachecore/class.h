@@ -17,30 +17,32 @@
 enum copy_policy { COPY_DIRECT, COPY_LOCAL };
 enum authorize_rule { AUTHORIZE_PREFIX, AUTHORIZE_OBJECT };
 
-struct class {
+struct class
+{
     const char *name;
-    const char *share_type;        /* "local" when not given */
-    const char *share;             /* NULL: the node's own store (embedded default) */
-    const char *sub_path;          /* "" */
-    const char *share_secret;      /* NULL */
-    const char *mount_options;     /* comma-separated, "" */
+    const char *share_type;    /* "local" when not given */
+    const char *share;         /* NULL: the node's own store (embedded default) */
+    const char *sub_path;      /* "" */
+    const char *share_secret;  /* NULL */
+    const char *mount_options; /* comma-separated, "" */
     enum copy_policy copy_policy;
-    bool pod_may_choose_copy;      /* podMayChoose: copyPolicy */
+    bool pod_may_choose_copy; /* podMayChoose: copyPolicy */
     enum authorize_rule authorize;
-    uint64_t budget_bytes;         /* 0: none */
+    uint64_t budget_bytes;                    /* 0: none */
     uint64_t evict_below_free, evict_to_free; /* free bytes, or CLASS_PERCENT | 1..99; 0: defaults */
-    const char *allowed_namespaces; /* comma-separated patterns; NULL: all */
-    const char *allowed_sources;    /* comma-separated URL patterns; NULL: all */
-    const char *allowed_addresses;  /* comma-separated CIDRs that may be reached though private, loopback or link-local; NULL: none */
-    const char *ca_bundle;          /* absolute path of a PEM file on the node; NULL: the system's */
-    const char *proxy;              /* URL; NULL: none (the environment is never read) */
-    const char *s3_endpoint;        /* URL for s3:// of compatible servers; NULL: AWS */
-    const char *s3_region;          /* NULL: us-east-1 or what the server says */
-    bool s3_path_style;             /* default true when s3_endpoint is given */
+    const char *allowed_namespaces;           /* comma-separated patterns; NULL: all */
+    const char *allowed_sources;              /* comma-separated URL patterns; NULL: all */
+    const char *
+        allowed_addresses; /* comma-separated CIDRs that may be reached though private, loopback or link-local; NULL: none */
+    const char *ca_bundle;   /* absolute path of a PEM file on the node; NULL: the system's */
+    const char *proxy;       /* URL; NULL: none (the environment is never read) */
+    const char *s3_endpoint; /* URL for s3:// of compatible servers; NULL: AWS */
+    const char *s3_region;   /* NULL: us-east-1 or what the server says */
+    bool s3_path_style;      /* default true when s3_endpoint is given */
     bool s3_path_style_is_given;
-    bool noexec;                    /* default false */
-    uint64_t max_bytes;             /* of one volume; default 16 TiB */
-    uint64_t max_files;             /* of one volume; default 1,000,000 */
+    bool noexec;        /* default false */
+    uint64_t max_bytes; /* of one volume; default 16 TiB */
+    uint64_t max_files; /* of one volume; default 1,000,000 */
 };
 
 /* ERR_INVALID names the parameter, the cause and what is allowed. provisioner must be driver_name. */

@@ -22,4 +22,5 @@ struct copy_config {
  * bytes), ERR_NOT_FOUND (not in the source), ERR_CANCELLED when *cancel became true (NULL: never).
  */
 int copy_objects(struct store *from, struct store *to, const struct plan_object *objects, size_t count,
-                 const struct copy_config *config, _Atomic uint64_t *bytes_done, const atomic_bool *cancel, struct err *err);
+                 const struct copy_config *config, _Atomic uint64_t *bytes_done, const atomic_bool *cancel,
+                 struct err *err);

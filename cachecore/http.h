@@ -31,37 +31,41 @@ struct http_header {
 };
 
 struct http_request {
-    const char *method; /* "GET" or "HEAD" */
-    const char *url;    /* may hold a signed query; never shown */
+    const char *method;  /* "GET" or "HEAD" */
+    const char *url;     /* may hold a signed query; never shown */
     const char *display; /* for messages */
     const struct http_header *headers;
     size_t header_count;
     uint64_t body_max; /* ERR_EXHAUSTED beyond */
+    bool no_redirects; /* a redirect comes back as it is, for sources whose signatures name the host */
 };
 
 struct http_response {
     int status;
-    int64_t content_length;      /* -1 when not stated */
-    bool has_range;              /* Content-Range: bytes first-last/total */
-    uint64_t range_first, range_last, range_total; /* total UINT64_MAX for '*' */
-    char etag[512];              /* as sent, with quotes and W/; "" if none */
-    char last_modified[64];      /* as sent; "" */
-    int64_t last_modified_s;     /* 0 if none or not a date */
+    int64_t content_length;                        /* -1 when not stated */
+    bool has_range;                                /* Content-Range: bytes first-last/total */
+    uint64_t range_first, range_last, range_total; /* total UINT64_MAX for '*'; without a range (416) only total */
+    char etag[512];                                /* as sent, with quotes and W/; "" if none */
+    char last_modified[64];                        /* as sent; "" */
+    int64_t last_modified_s;                       /* 0 if none or not a date */
     char content_encoding[32];
-    char version_id[1100];       /* x-amz-version-id; "" */
-    char error_code[64];         /* <Code> of an S3 error body, sanitised; "" */
-    char region[64];             /* x-amz-bucket-region; "" */
-    int64_t retry_after_s;       /* -1 if none; dates are resolved against Date or the wall clock; capped at 60 */
+    char version_id[1100]; /* x-amz-version-id; "" */
+    char error_code[64];   /* <Code> of an S3 error body, sanitised; "" */
+    char region[64];       /* x-amz-bucket-region; "" */
+    int64_t retry_after_s; /* -1 if none; dates are resolved against Date or the wall clock; capped at 60 */
     bool accepts_ranges;
+    bool credentials_dropped; /* a redirect led to another host, and this answer is that host's */
 };
 
-/* Gets the body as it arrives. Non-zero aborts the transfer (what http_perform then returns is ERR_CANCELLED unless the sink
+/* Gets the body as it arrives, of a final response with status 200 to 299. Non-zero aborts the transfer (what http_perform then returns is ERR_CANCELLED unless the sink
  * set err). Called with len 0 once headers are complete, before the first byte, so that a sink can refuse by headers. */
-typedef int (*http_sink)(void *context, const struct http_response *response, const void *data, size_t len, struct err *err);
+typedef int (*http_sink)(void *context, const struct http_response *response, const void *data, size_t len,
+                         struct err *err);
 
 struct http;
 
-struct http *http_new(const struct http_rules *rules); /* one for each thread; rules are copied */
+/* One for each thread; rules are copied. SIGPIPE is ignored from now on, unless the process has a handler for it. */
+struct http *http_new(const struct http_rules *rules);
 void http_free(struct http *http);
 DEFINE_CLEANUP(struct http *, http_free);
 
@@ -73,3 +77,6 @@ DEFINE_CLEANUP(struct http *, http_free);
  */
 int http_perform(struct http *http, const struct http_request *request, http_sink sink, void *context,
                  struct http_response *out, const atomic_bool *cancel, struct err *err);
+
+/* What the last response of this handle asked to wait before a retry; -1 if nothing. */
+int64_t http_retry_after_s(const struct http *http);

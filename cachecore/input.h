@@ -18,7 +18,8 @@ struct input {
     unsigned line;
     const char *url_text; /* as written: may hold a signed query; never to be shown */
     struct url url;
-    const char *place;    /* checked: relative, no "." or "..", no empty segment, <= 255 bytes each, UTF-8, no control characters, no ".nfs*";
+    const char *
+        place; /* checked: relative, no "." or "..", no empty segment, <= 255 bytes each, UTF-8, no control characters, no ".nfs*";
                              never ends in '/' : the directory form has the base name appended for a single object */
     bool is_prefix;       /* the URL ends in '/' or holds a glob: place is a directory (ERR_UNSUPPORTED for now) */
     const char *sha256;   /* NULL if not given */

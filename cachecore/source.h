@@ -11,10 +11,11 @@
 
 /* What a source may use of the requester and the class. Constant while a fill runs. */
 struct source_context {
-    const struct class *class;            /* endpoint, region, rules */
-    const struct secret_map *secrets;     /* the CSI secrets: AWS_ACCESS_KEY_ID .. or key_id ..; for https: username, password, token */
-    const char *identity;                 /* hex digest that stands for the requester's credentials; "" when none are sent */
-    const char *volume;                   /* hex digest of the volume id: the validator of objects that state none */
+    const struct class *class; /* endpoint, region, rules */
+    const struct secret_map
+        *secrets;         /* the CSI secrets: AWS_ACCESS_KEY_ID .. or key_id ..; for https: username, password, token */
+    const char *identity; /* hex digest that stands for the requester's credentials; "" when none are sent */
+    const char *volume;   /* hex digest of the volume id: the validator of objects that state none */
 };
 
 struct source_object {
@@ -22,14 +23,14 @@ struct source_object {
     const char *authority; /* host:port really asked */
     const char *canonical; /* canonical URL without signature parameters */
     const char *display;
-    const char *request_url;   /* as it is asked for: may be signed; never shown */
-    const char *validator;     /* "etag:...", "version:...", "modified:<s>:<size>", "unversioned:<volume>" */
-    bool validator_is_strong;  /* ranges may be joined under If-Match */
-    const char *etag;          /* for If-Match; NULL if none or weak */
-    const char *version_id;    /* S3; NULL if none */
+    const char *request_url;  /* as it is asked for: may be signed; never shown */
+    const char *validator;    /* "etag:...", "version:...", "modified:<s>:<size>", "unversioned:<volume>" */
+    bool validator_is_strong; /* ranges may be joined under If-Match */
+    const char *etag;         /* for If-Match; NULL if none or weak */
+    const char *version_id;   /* S3; NULL if none */
     uint64_t size;
-    bool size_is_known;        /* else: one stream, no ranges */
-    bool ranges;               /* the server honours ranges */
+    bool size_is_known; /* else: one stream, no ranges */
+    bool ranges;        /* the server honours ranges */
     int64_t mtime_s;
     uint32_t mtime_ns;
 };
@@ -42,16 +43,17 @@ struct source {
     int (*resolve)(struct http *http, const struct source_context *context, const struct url *url, struct arena *arena,
                    struct source_object *out, const atomic_bool *cancel, struct err *err);
     /* The request for bytes [offset, offset + len) (len 0: the whole, without Range) at time now_s; pure. */
-    int (*authorize)(const struct source_context *context, const struct source_object *object, uint64_t offset, uint64_t len,
-                     int64_t now_s, struct arena *arena, struct http_request *out, struct err *err);
+    int (*authorize)(const struct source_context *context, const struct source_object *object, uint64_t offset,
+                     uint64_t len, int64_t now_s, struct arena *arena, struct http_request *out, struct err *err);
 };
 
 /* ERR_UNSUPPORTED for a known scheme that is not built yet, ERR_INVALID for any other. */
 const struct source *source_for(const struct url *url, struct err *err);
 
 /* Retries resolve with jittered backoff (at most 4 tries, Retry-After honoured up to 60 s, never beyond deadline_ms). */
-int source_resolve(const struct source *source, struct http *http, const struct source_context *context, const struct url *url,
-                   struct arena *arena, struct source_object *out, int64_t deadline_ms, const atomic_bool *cancel, struct err *err);
+int source_resolve(const struct source *source, struct http *http, const struct source_context *context,
+                   const struct url *url, struct arena *arena, struct source_object *out, int64_t deadline_ms,
+                   const atomic_bool *cancel, struct err *err);
 
 /* A status that is not what was asked for, in words and with a code: one table for all sources. Sets err, returns -1. */
 int source_status_error(const struct http_response *response, const char *display, struct err *err);

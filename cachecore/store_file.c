@@ -79,7 +79,8 @@ int store_write_aside(int dirfd, const char *name, const void *data, size_t len,
 int store_mkdir(int dirfd, const char *name)
 {
     if (mkdirat(dirfd, name, 0755) == 0) {
-        (void)fchmodat(dirfd, name, 0755, 0);
+        /* Against a tight umask. Where it does not work (an SMB share), the share's own modes hold. */
+        int ignored __attribute__((unused)) = fchmodat(dirfd, name, 0755, 0);
         return 1;
     }
     return errno == EEXIST ? 0 : -1;

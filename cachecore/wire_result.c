@@ -211,7 +211,7 @@ static int result_check(int fd, size_t *size, struct err *err)
 
 int wire_result_read(int fd, uint64_t max_files, struct arena *arena, struct fill_result *out, struct err *err)
 {
-    size_t size;
+    size_t size = 0;
     if (result_check(fd, &size, err) != 0)
         return -1;
     void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);

@@ -65,7 +65,7 @@ static int take_field(struct walk *walk, uint32_t *number, struct walk *value)
     uint64_t key;
     uint64_t len;
     *value = (struct walk){.data = NULL};
-    if (take_varint(walk, &key) != 0 || key >> 32)
+    if (take_varint(walk, &key) != 0 || key >> 32 || key >> 3 == 0)
         return -1;
     *number = (uint32_t)(key >> 3);
     switch (key & 7) {

@@ -153,9 +153,12 @@ int tool_request_capability(struct tool_request *request, const char *access_mod
     if (!mode)
         return err_set(err, ERR_INVALID, "--access-mode %s: is none of CSI's", access_mode);
     _cleanup_(str_deinitp) struct str bytes = STR_INIT;
-    Csi__V1__VolumeCapability capability = CSI__V1__VOLUME_CAPABILITY__INIT;
-    Csi__V1__VolumeCapability__MountVolume mount = CSI__V1__VOLUME_CAPABILITY__MOUNT_VOLUME__INIT;
-    Csi__V1__VolumeCapability__AccessMode access = CSI__V1__VOLUME_CAPABILITY__ACCESS_MODE__INIT;
+    Csi__V1__VolumeCapability capability;
+    Csi__V1__VolumeCapability__MountVolume mount;
+    Csi__V1__VolumeCapability__AccessMode access;
+    csi__v1__volume_capability__init(&capability);
+    csi__v1__volume_capability__mount_volume__init(&mount);
+    csi__v1__volume_capability__access_mode__init(&access);
     access.mode = (Csi__V1__VolumeCapability__AccessMode__Mode)mode->value;
     capability.access_type_case = CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_MOUNT;
     capability.mount = &mount;

@@ -1,6 +1,8 @@
 /* The test program is its own child: argv[1] says what the child does. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -134,6 +136,39 @@ static void nothing_leaks_into_a_child(void **state)
     close(leak);
 }
 
+static void echo_one(const struct process *process)
+{
+    struct err err = ERR_INIT;
+    char data[16];
+    size_t fd_count;
+    assert_int_equal(channel_send(process->channel, "x", 1, NULL, 0, &err), 0);
+    assert_int_equal(
+        channel_receive(process->channel, data, sizeof(data), NULL, 0, &fd_count, clock_monotonic_ms() + 10000, &err),
+        1);
+}
+
+static void *start_on_a_thread(void *argument)
+{
+    struct process *process = argument;
+    *process = start("echo");
+    echo_one(process); /* it runs, and has said what it wants to die with */
+    return NULL;
+}
+
+/* PR_SET_PDEATHSIG means the thread that forked, not the process: an RPC's thread must not take its children with it. */
+static void a_child_outlives_the_thread_that_started_it(void **state)
+{
+    (void)state;
+    struct process process = PROCESS_INIT;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, start_on_a_thread, &process), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    struct pollfd poll_fd = {.fd = process.pidfd, .events = POLLIN};
+    assert_int_equal(poll(&poll_fd, 1, 200), 0); /* it would be dead at once */
+    echo_one(&process);
+    assert_true(process_kill(&process, clock_monotonic_ms() + 10000));
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "echo") == 0)
@@ -145,8 +180,11 @@ int main(int argc, char **argv)
             pause();
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(packets_and_descriptors_cross),    cmocka_unit_test(too_large_a_packet_is_refused),
-        cmocka_unit_test(deadline_passes_and_kill_ends_it), cmocka_unit_test(abandoned_children_are_collected_later),
+        cmocka_unit_test(a_child_outlives_the_thread_that_started_it),
+        cmocka_unit_test(packets_and_descriptors_cross),
+        cmocka_unit_test(too_large_a_packet_is_refused),
+        cmocka_unit_test(deadline_passes_and_kill_ends_it),
+        cmocka_unit_test(abandoned_children_are_collected_later),
         cmocka_unit_test(nothing_leaks_into_a_child),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@ static void test_unpack(void **state)
         {"\x0a", 1, ERR_INTERNAL},                                        /* truncated key */
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\1", 11, ERR_INTERNAL}, /* absurd length */
         {"\x08\1", 2, ERR_INTERNAL},                                      /* a number where volume_id's text is */
+        {"\0\0", 2, ERR_INTERNAL},                                        /* field number 0 */
         {"\x0b", 1, ERR_INTERNAL},                                        /* groups */
         {"\xfa\x3f\2hi", 5, ERR_NONE},                                    /* unknown field, skipped */
         {"\x0a\3v\0l", 5, ERR_INVALID},                                   /* NUL: the rest would be lost */
@@ -60,8 +61,9 @@ static void test_round_trip(void **state)
     (void)state;
     struct err err = ERR_INIT;
     _cleanup_(str_deinitp) struct str bytes = STR_INIT;
-    Csi__V1__NodeGetInfoResponse info = CSI__V1__NODE_GET_INFO_RESPONSE__INIT;
     char node[] = "node-1";
+    Csi__V1__NodeGetInfoResponse info;
+    csi__v1__node_get_info_response__init(&info);
     info.node_id = node;
     info.max_volumes_per_node = 200;
     message_pack(&info.base, &bytes);

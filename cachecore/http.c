@@ -1,0 +1,417 @@
+#include "cachecore/http.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cachecore/address.h"
+#include "cachecore/http_exchange.h"
+#include "cachecore/http_redirect.h"
+
+#define BUFFER_SIZE (256L << 10)
+#define LOW_SPEED_BYTES 1024L
+#define REDIRECTS_MAX 5u
+
+struct http {
+    CURL *easy;
+    struct address_rules addresses;
+    char *ca_bundle;
+    char *proxy;
+    struct http_rules limits; /* numbers only */
+    int64_t retry_after_s;
+};
+
+/* What one hop needs beside the exchange: where it goes, and what became of its sockets. */
+struct hop {
+    struct http *http;
+    struct http_exchange *exchange;
+    const char *text; /* of the URL, with its query */
+    struct url url;
+    bool drops_credentials;
+    const char *refusal;
+    bool had_socket;
+    char detail[CURL_ERROR_SIZE];
+};
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+
+static void library_init(void)
+{
+    struct sigaction action;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        abort();
+    /* OpenSSL writes to sockets without MSG_NOSIGNAL. */
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
+}
+
+static char *text_copy(const char *text)
+{
+    return text ? mem_strdup(text) : NULL;
+}
+
+struct http *http_new(const struct http_rules *rules)
+{
+    struct err ignored = ERR_INIT;
+    pthread_once(&library_once, library_init);
+    struct http *http = mem_alloc(sizeof(*http));
+    http->easy = curl_easy_init();
+    if (!http->easy)
+        abort();
+    /* The class checked the text; if nobody did, nothing is allowed. */
+    if (address_rules_parse(rules->allowed_addresses, &http->addresses, &ignored) != 0)
+        http->addresses = (struct address_rules){0};
+    http->ca_bundle = text_copy(rules->ca_bundle);
+    http->proxy = text_copy(rules->proxy);
+    http->limits.low_speed_seconds = rules->low_speed_seconds ? rules->low_speed_seconds : 30;
+    http->limits.connect_timeout_ms = rules->connect_timeout_ms ? rules->connect_timeout_ms : 10000;
+    http->limits.redirects_max = rules->redirects_max ? rules->redirects_max : REDIRECTS_MAX;
+    http->retry_after_s = -1;
+    return http;
+}
+
+void http_free(struct http *http)
+{
+    if (!http)
+        return;
+    curl_easy_cleanup(http->easy);
+    free(http->ca_bundle);
+    free(http->proxy);
+    free(http);
+}
+
+int64_t http_retry_after_s(const struct http *http)
+{
+    return http->retry_after_s;
+}
+
+/* Every socket is opened here. A proxy is the admin's choice, and names are then resolved by it. */
+static curl_socket_t on_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct hop *hop = context;
+    const struct http *http = hop->http;
+    (void)purpose;
+    const char *refusal = http->proxy ? NULL : address_refusal(&http->addresses, &address->addr, address->addrlen);
+    if (refusal) {
+        hop->refusal = refusal;
+        return CURL_SOCKET_BAD;
+    }
+    hop->had_socket = true;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up)
+{
+    (void)total, (void)now, (void)up_total, (void)up;
+    return http_exchange_is_cancelled(context) ? 1 : 0;
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *context)
+{
+    return http_exchange_header(context, data, size * count, clock_wall_s()) == 0 ? size * count : 0;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *context)
+{
+    return http_exchange_body(context, data, size * count) == 0 ? size * count : 0;
+}
+
+static struct curl_slist *header_add(struct curl_slist *list, const char *name, const char *value)
+{
+    _cleanup_(str_deinitp) struct str line = STR_INIT;
+    str_printf(&line, *value ? "%s: %s" : "%s;", name, value);
+    list = curl_slist_append(list, line.data);
+    explicit_bzero(line.data, line.len);
+    if (!list)
+        abort();
+    return list;
+}
+
+static struct curl_slist *headers_make(const struct http_request *request, bool drops_credentials)
+{
+    struct curl_slist *list = header_add(NULL, "Accept-Encoding", "identity");
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct http_header *header = &request->headers[i];
+        if (!header->is_credential || !drops_credentials)
+            list = header_add(list, header->name, header->value);
+    }
+    return list;
+}
+
+static void headers_free(struct curl_slist *list)
+{
+    for (struct curl_slist *item = list; item; item = item->next)
+        explicit_bzero(item->data, strlen(item->data));
+    curl_slist_free_all(list);
+}
+
+DEFINE_CLEANUP(struct curl_slist *, headers_free);
+
+static void option_check(CURLcode code)
+{
+    assert(code == CURLE_OK);
+}
+
+#define OPTION(easy, option, value) option_check(curl_easy_setopt(easy, option, value))
+
+static void transfer_options(const struct hop *hop)
+{
+    CURL *easy = hop->http->easy;
+    OPTION(easy, CURLOPT_URL, hop->text);
+    OPTION(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    OPTION(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    OPTION(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+    OPTION(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    OPTION(easy, CURLOPT_PATH_AS_IS, 1L);
+    OPTION(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    OPTION(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    OPTION(easy, CURLOPT_NOSIGNAL, 1L);
+    OPTION(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    OPTION(easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
+    OPTION(easy, CURLOPT_USERAGENT, "sharedcache/" SC_VERSION);
+    OPTION(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)hop->http->limits.connect_timeout_ms);
+    OPTION(easy, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
+    OPTION(easy, CURLOPT_LOW_SPEED_TIME, (long)hop->http->limits.low_speed_seconds);
+    if (strcmp(hop->exchange->request->method, "HEAD") == 0)
+        OPTION(easy, CURLOPT_NOBODY, 1L);
+    else
+        OPTION(easy, CURLOPT_HTTPGET, 1L);
+}
+
+/* An empty proxy and an empty list of exceptions keep libcurl from reading the environment. */
+static void trust_options(const struct hop *hop)
+{
+    const struct http *http = hop->http;
+    OPTION(http->easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    OPTION(http->easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    OPTION(http->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    OPTION(http->easy, CURLOPT_PROXY, http->proxy ? http->proxy : "");
+    OPTION(http->easy, CURLOPT_NOPROXY, "");
+    OPTION(http->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (!http->ca_bundle)
+        return;
+    OPTION(http->easy, CURLOPT_CAINFO, http->ca_bundle);
+    OPTION(http->easy, CURLOPT_CAPATH, NULL);
+    OPTION(http->easy, CURLOPT_PROXY_CAINFO, http->ca_bundle);
+}
+
+static void callback_options(struct hop *hop)
+{
+    CURL *easy = hop->http->easy;
+    OPTION(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    OPTION(easy, CURLOPT_OPENSOCKETDATA, hop);
+    OPTION(easy, CURLOPT_NOPROGRESS, 0L);
+    OPTION(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    OPTION(easy, CURLOPT_XFERINFODATA, hop->exchange);
+    OPTION(easy, CURLOPT_HEADERFUNCTION, on_header);
+    OPTION(easy, CURLOPT_HEADERDATA, hop->exchange);
+    OPTION(easy, CURLOPT_WRITEFUNCTION, on_body);
+    OPTION(easy, CURLOPT_WRITEDATA, hop->exchange);
+    OPTION(easy, CURLOPT_ERRORBUFFER, hop->detail);
+}
+
+/* libcurl's results that are not the transfer's own doing. What is not listed is a protocol error. */
+static const struct failure {
+    CURLcode result;
+    enum err_code code;
+    const char *text;
+} failures[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, ERR_UNAVAILABLE, "cannot resolve host"},
+    {CURLE_COULDNT_RESOLVE_PROXY, ERR_UNAVAILABLE, "cannot resolve the class's proxy"},
+    {CURLE_COULDNT_CONNECT, ERR_UNAVAILABLE, "cannot connect to host"},
+    {CURLE_PROXY, ERR_UNAVAILABLE, "the class's proxy refuses the connection to host"},
+    {CURLE_SSL_CONNECT_ERROR, ERR_UNAVAILABLE, "the TLS handshake failed with host"},
+    {CURLE_SEND_ERROR, ERR_UNAVAILABLE, "the connection broke with host"},
+    {CURLE_RECV_ERROR, ERR_UNAVAILABLE, "the connection broke with host"},
+    {CURLE_GOT_NOTHING, ERR_UNAVAILABLE, "an empty answer from host"},
+    {CURLE_PARTIAL_FILE, ERR_UNAVAILABLE, "the connection was closed before the end of the answer by host"},
+    {CURLE_PEER_FAILED_VERIFICATION, ERR_PRECONDITION, "certificate problem with host"},
+    {CURLE_SSL_CERTPROBLEM, ERR_PRECONDITION, "certificate problem with host"},
+    {CURLE_SSL_ISSUER_ERROR, ERR_PRECONDITION, "certificate problem with host"},
+    {CURLE_SSL_INVALIDCERTSTATUS, ERR_PRECONDITION, "certificate problem with host"},
+    {CURLE_SSL_CACERT_BADFILE, ERR_PRECONDITION, "the class's caBundle cannot be read, for host"},
+    {CURLE_OUT_OF_MEMORY, ERR_PRECONDITION, "HTTP protocol error: too large a header from host"},
+    {CURLE_UNSUPPORTED_PROTOCOL, ERR_PRECONDITION, "HTTP protocol error: the answer is not HTTP/1 from host"},
+    {CURLE_OK, ERR_PRECONDITION, "HTTP protocol error: no valid answer from host"},
+};
+
+/* What the system or the TLS library says, when it adds to the words above and holds nothing of the request. */
+static void detail_of(const struct hop *hop, CURLcode result, struct str *out)
+{
+    long number = 0;
+    if (result == CURLE_PEER_FAILED_VERIFICATION) {
+        str_append_text(out, ": ");
+        for (const char *p = hop->detail; *p && out->len < 200; p++)
+            str_append_char(out, *p >= ' ' && *p < 0x7f ? *p : '?');
+    } else if (result == CURLE_COULDNT_CONNECT || result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR) {
+        curl_easy_getinfo(hop->http->easy, CURLINFO_OS_ERRNO, &number);
+        if (number != 0)
+            str_printf(out, ": %s", strerror((int)number));
+    }
+}
+
+static int timeout_error(const struct hop *hop, struct err *err)
+{
+    curl_off_t connected = 0;
+    curl_easy_getinfo(hop->http->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+    if (connected == 0)
+        return err_set(err, ERR_UNAVAILABLE, "no connection within %u ms to host '%s'",
+                       hop->http->limits.connect_timeout_ms, hop->url.host);
+    return err_set(err, ERR_UNAVAILABLE, "slower than 1 KiB/s for %u s: host '%s'", hop->http->limits.low_speed_seconds,
+                   hop->url.host);
+}
+
+static int refusal_error(const struct hop *hop, const char *refusal, struct err *err)
+{
+    return err_set(err, ERR_DENIED,
+                   "address not allowed: host '%s' is %s (an admin can allow it with the class's allowedAddresses)",
+                   hop->url.host, refusal);
+}
+
+static int failure_error(const struct hop *hop, CURLcode result, struct err *err)
+{
+    _cleanup_(str_deinitp) struct str detail = STR_INIT;
+    if (hop->refusal && !hop->had_socket)
+        return refusal_error(hop, hop->refusal, err);
+    if (result == CURLE_OPERATION_TIMEDOUT)
+        return timeout_error(hop, err);
+    const struct failure *failure = failures;
+    while (failure->result != CURLE_OK && failure->result != result)
+        failure++;
+    detail_of(hop, result, &detail);
+    return err_set(err, failure->code, "%s '%s'%s", failure->text, hop->url.host, detail.data ? detail.data : "");
+}
+
+static int result_judge(const struct hop *hop, CURLcode result, struct err *err)
+{
+    const struct http_exchange *exchange = hop->exchange;
+    if (exchange->err.code != ERR_NONE) {
+        *err = exchange->err;
+        return -1;
+    }
+    if (exchange->is_stopped || http_exchange_is_cancelled(exchange))
+        return err_set(err, ERR_CANCELLED, "the transfer was stopped");
+    if (exchange->head.is_complete && (result == CURLE_OK || exchange->is_cut))
+        return 0;
+    return failure_error(hop, result, err);
+}
+
+/* Behind a proxy the address is out of sight, but a URL may still spell one out. */
+static int literal_check(const struct hop *hop, struct err *err)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    char port[8];
+    snprintf(port, sizeof(port), "%u", hop->url.port);
+    if (!hop->http->proxy || getaddrinfo(hop->url.host, port, &hints, &found) != 0)
+        return 0;
+    const char *refusal = address_refusal(&hop->http->addresses, found->ai_addr, found->ai_addrlen);
+    freeaddrinfo(found);
+    return refusal ? refusal_error(hop, refusal, err) : 0;
+}
+
+static int hop_perform(struct hop *hop, struct err *err)
+{
+    struct http *http = hop->http;
+    if (literal_check(hop, err) != 0)
+        return -1;
+    _cleanup_(headers_freep) struct curl_slist *headers = headers_make(hop->exchange->request, hop->drops_credentials);
+    memset(&hop->exchange->head, 0, sizeof(hop->exchange->head));
+    http_head_init(&hop->exchange->head);
+    hop->exchange->body_bytes = hop->exchange->error_body_len = 0;
+    hop->exchange->is_cut = false;
+    curl_easy_reset(http->easy);
+    transfer_options(hop);
+    trust_options(hop);
+    callback_options(hop);
+    OPTION(http->easy, CURLOPT_HTTPHEADER, headers);
+    CURLcode result = curl_easy_perform(http->easy);
+    http->retry_after_s = hop->exchange->head.response.retry_after_s;
+    int judged = result_judge(hop, result, err);
+    OPTION(http->easy, CURLOPT_HTTPHEADER, NULL);
+    OPTION(http->easy, CURLOPT_ERRORBUFFER, NULL);
+    http_exchange_end(hop->exchange);
+    return judged;
+}
+
+static bool is_redirect(const struct http_exchange *exchange)
+{
+    int status = exchange->head.response.status;
+    bool moves = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+    return moves && !exchange->request->no_redirects;
+}
+
+/* Turns hop into the next one. */
+static int redirect_follow(struct arena *arena, struct hop *hop, struct err *err)
+{
+    const struct http_head *head = &hop->exchange->head;
+    struct url from = hop->url;
+    if (!head->has_location)
+        return err_set(err, ERR_PRECONDITION, "HTTP protocol error: status %d without a Location",
+                       head->response.status);
+    const char *target = http_redirect_target(arena, hop->text, head->location, &hop->url, err);
+    if (!target)
+        return -1;
+    if (strcmp(target, hop->text) == 0)
+        return err_set(err, ERR_PRECONDITION, "the server redirects in a loop");
+    hop->text = target;
+    if (!http_same_origin(&from, &hop->url))
+        hop->drops_credentials = true;
+    hop->refusal = NULL;
+    hop->had_socket = false;
+    return 0;
+}
+
+static int hops_perform(struct arena *arena, struct hop *hop, struct err *err)
+{
+    unsigned max = hop->http->limits.redirects_max;
+    for (unsigned hops = 0;; hops++) {
+        if (hop_perform(hop, err) != 0)
+            return hops > 0 ? err_prefix(err, "after %u redirects", hops) : -1;
+        if (!is_redirect(hop->exchange))
+            return 0;
+        if (hops == max)
+            return err_set(err, ERR_PRECONDITION, "the server redirects more than %u times", max);
+        if (redirect_follow(arena, hop, err) != 0)
+            return -1;
+    }
+}
+
+static int request_check(const struct http_request *request, struct err *err)
+{
+    for (size_t i = 0; i < request->header_count; i++) {
+        for (const char *p = request->headers[i].value; *p; p++) {
+            if ((unsigned char)*p < ' ' || *p == 0x7f)
+                return err_set(err, ERR_INVALID, "the header %s would hold a control character",
+                               request->headers[i].name);
+        }
+    }
+    return 0;
+}
+
+int http_perform(struct http *http, const struct http_request *request, http_sink sink, void *context,
+                 struct http_response *out, const atomic_bool *cancel, struct err *err)
+{
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    struct http_exchange exchange = {.request = request, .sink = sink, .context = context, .cancel = cancel};
+    struct hop hop = {.http = http, .exchange = &exchange, .text = request->url};
+    http->retry_after_s = -1;
+    if (request_check(request, err) != 0 || url_parse(arena, request->url, strlen(request->url), &hop.url, err) != 0)
+        return -1;
+    if (hop.url.port == 0)
+        return err_set(err, ERR_INVALID, "not a URL of http or https");
+    if (hops_perform(arena, &hop, err) != 0)
+        return -1;
+    *out = exchange.head.response;
+    out->credentials_dropped = hop.drops_credentials;
+    return 0;
+}

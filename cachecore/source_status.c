@@ -1,0 +1,95 @@
+#include "cachecore/source.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* What S3's <Code> means; it says more than the status. */
+static const struct {
+    const char *code;
+    enum err_code err;
+    const char *text;
+} codes[] = {
+    {"NoSuchKey", ERR_NOT_FOUND, "no such object"},
+    {"NoSuchVersion", ERR_NOT_FOUND, "no such version of the object"},
+    {"NoSuchBucket", ERR_NOT_FOUND, "no such bucket"},
+    {"AccessDenied", ERR_DENIED, "this identity may not read the object (or there is none, and it may not list)"},
+    {"AllAccessDisabled", ERR_DENIED, "all access to the bucket is disabled"},
+    {"AccountProblem", ERR_DENIED, "the bucket's account has a problem"},
+    {"InvalidObjectState", ERR_PRECONDITION, "the object is archived: restore it to a readable storage class first"},
+    {"SignatureDoesNotMatch", ERR_UNAUTHENTICATED, "the signature is wrong: check the secret access key"},
+    {"InvalidAccessKeyId", ERR_UNAUTHENTICATED, "the access key id is not known to the server"},
+    {"ExpiredToken", ERR_UNAUTHENTICATED, "the session token has expired"},
+    {"TokenRefreshRequired", ERR_UNAUTHENTICATED, "the session token must be refreshed"},
+    {"InvalidToken", ERR_UNAUTHENTICATED, "the session token is not valid"},
+    {"InvalidSecurity", ERR_UNAUTHENTICATED, "the credentials are not valid"},
+    {"RequestTimeTooSkewed", ERR_PRECONDITION, "this node's clock and the server's differ too much: set the clock"},
+    {"PermanentRedirect", ERR_PRECONDITION, "the bucket is in another region: set the class's s3Region"},
+    {"TemporaryRedirect", ERR_UNAVAILABLE, "the bucket is on its way to another region"},
+    {"AuthorizationHeaderMalformed", ERR_PRECONDITION, "the bucket is in another region: set the class's s3Region"},
+    {"IllegalLocationConstraintException", ERR_PRECONDITION,
+     "the bucket is in another region: set the class's s3Region"},
+    {"InvalidBucketName", ERR_INVALID, "the bucket's name is not valid"},
+    {"SlowDown", ERR_UNAVAILABLE, "the server asks for fewer requests"},
+    {"RequestTimeout", ERR_UNAVAILABLE, "the request took the server too long"},
+    {"ServiceUnavailable", ERR_UNAVAILABLE, "the server is not available"},
+    {"InternalError", ERR_UNAVAILABLE, "an error inside the server"},
+};
+
+static const struct {
+    int from, to;
+    enum err_code err;
+    const char *text;
+} statuses[] = {
+    {401, 401, ERR_UNAUTHENTICATED, "the server wants other credentials than it got"},
+    {403, 403, ERR_DENIED, "this identity may not read the object"},
+    {404, 404, ERR_NOT_FOUND, "no such object"},
+    {407, 407, ERR_PRECONDITION, "the class's proxy wants credentials"},
+    {408, 408, ERR_UNAVAILABLE, "the request took the server too long"},
+    {410, 410, ERR_NOT_FOUND, "the object is gone"},
+    {412, 412, ERR_PRECONDITION, "the object is no longer the version that was resolved"},
+    {416, 416, ERR_PRECONDITION, "the object no longer has the bytes that were asked for"},
+    {421, 421, ERR_UNAVAILABLE, "the server does not answer for this host"},
+    {425, 425, ERR_UNAVAILABLE, "the server asks to try later"},
+    {429, 429, ERR_UNAVAILABLE, "the server asks for fewer requests"},
+    {451, 451, ERR_DENIED, "withheld for legal reasons"},
+    {400, 499, ERR_PRECONDITION, "the server refuses the request"},
+    {500, 599, ERR_UNAVAILABLE, "the server has a problem"},
+    {300, 399, ERR_PRECONDITION,
+     "HTTP protocol error: a redirect that cannot be followed, or an answer to no condition"},
+    {100, 299, ERR_PRECONDITION, "HTTP protocol error: not what was asked for"},
+};
+
+static int code_error(const struct http_response *response, struct err *err)
+{
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (strcmp(codes[i].code, response->error_code) == 0)
+            return err_set(err, codes[i].err, "HTTP %d %s: %s", response->status, codes[i].code, codes[i].text);
+    }
+    return 0;
+}
+
+static int status_error(const struct http_response *response, struct err *err)
+{
+    const char *space = response->error_code[0] ? " " : "";
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+        if (response->status >= statuses[i].from && response->status <= statuses[i].to)
+            return err_set(err, statuses[i].err, "HTTP %d%s%s: %s", response->status, space, response->error_code,
+                           statuses[i].text);
+    }
+    return err_set(err, ERR_PRECONDITION, "HTTP protocol error: status %d", response->status);
+}
+
+int source_status_error(const struct http_response *response, const char *display, struct err *err)
+{
+    (void)display; /* callers prefix what was asked for */
+    bool refused = response->status == 401 || response->status == 403;
+    if (refused && response->credentials_dropped)
+        return err_set(err, ERR_UNAUTHENTICATED,
+                       "HTTP %d: a redirect led to another host, to which credentials are not sent", response->status);
+    if (code_error(response, err) == 0)
+        status_error(response, err);
+    if (err->code == ERR_UNAVAILABLE && response->retry_after_s > 0)
+        return err_set(err, ERR_UNAVAILABLE, "HTTP %d: the server asks to wait %" PRId64 " s", response->status,
+                       response->retry_after_s);
+    return -1;
+}

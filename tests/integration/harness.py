@@ -1,0 +1,273 @@
+"""What the integration tests stand on: the program started as the DaemonSet would, a client that does what kubelet does,
+and a list of tests. One Node is one plugin with directories of its own."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import csi_pb2
+import grpc
+
+Code = grpc.StatusCode
+BINARY = os.environ["SC_BINARY"]
+WORK = pathlib.Path(os.environ["SC_WORK"])
+DRIVER = "csi.sharedcache.io"
+NON_FINAL = (Code.ABORTED, Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED)
+MODE = csi_pb2.VolumeCapability.AccessMode
+LOOPBACK = {"allowedAddresses": "127.0.0.0/8"}
+SERVICES = {"GetPluginInfo": "Identity", "GetPluginCapabilities": "Identity", "Probe": "Identity", "CreateVolume": "Controller",
+            "DeleteVolume": "Controller", "ValidateVolumeCapabilities": "Controller", "ControllerGetCapabilities": "Controller"}
+
+TESTS = []
+
+
+def test(name, exclusive=False, slow=False):
+    """Registers a test. exclusive: alone, after the others; slow: waits long, so it is started first."""
+    def register(function):
+        TESTS.append((name, function, exclusive, slow))
+        return function
+    return register
+
+
+def need(condition, text="condition"):
+    if not condition:
+        raise AssertionError(text() if callable(text) else str(text))
+
+
+def expect(code, call, *words, absent=()):
+    """The call must fail with this code (or one of these); the message holds each word and none of the absent ones."""
+    codes = code if isinstance(code, tuple) else (code,)
+    try:
+        reply = call()
+    except grpc.RpcError as error:
+        text = f"{error.code().name}: {error.details()}"
+        need(error.code() in codes, f"expected {'/'.join(c.name for c in codes)}, got {text}")
+        for word in words:
+            need(re.search(word, error.details()), f"no '{word}' in {text}")
+        for word in absent:
+            need(word not in error.details(), f"'{word}' in {text}")
+        return error.details()
+    raise AssertionError(f"expected {'/'.join(c.name for c in codes)}, got OK {reply}")
+
+
+def mounts(below):
+    """[(mount id, target, fs type, options)] at or below a path."""
+    found = []
+    for line in open("/proc/self/mountinfo"):
+        fields = line.split(" ")
+        target = re.sub(r"\\(\d{3})", lambda match: chr(int(match.group(1), 8)), fields[4])
+        if target == str(below) or target.startswith(f"{below}/"):
+            found.append((int(fields[0]), target, fields[fields.index("-") + 1], fields[5]))
+    return found
+
+
+def wait_until(condition, seconds, what):
+    """Polls something that has no event to wait for; the time is a limit, not a wait."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def capability(mode=MODE.SINGLE_NODE_WRITER, mount=True):
+    message = csi_pb2.VolumeCapability()
+    message.access_mode.mode = mode
+    if mount:
+        message.mount.SetInParent()
+    return message
+
+
+def digest_file(path):
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+class Node:
+    """The plugin and a client of it."""
+    numbers = itertools.count(1)
+    everyone = []
+
+    def __init__(self, name, classes=None, args=(), pod_info=True, state_dir=None, wrap=()):
+        self.dir = WORK / f"{name}-{next(self.numbers)}"
+        self.kubelet, self.classes, self.secrets = self.dir / "kubelet", self.dir / "classes", self.dir / "secrets"
+        self.state = pathlib.Path(state_dir or self.dir / "state")
+        for directory in (self.kubelet / "pods", self.classes, self.secrets, self.state):
+            directory.mkdir(parents=True)
+        self.socket = self.dir / "run" / "csi.sock"
+        self.socket.parent.mkdir(mode=0o700)
+        self.log_path = self.dir / "node.log"
+        for class_name, parameters in (classes or {"test": LOOPBACK}).items():
+            self.add_class(class_name, parameters)
+        self.command = [*wrap, BINARY, "node", "--endpoint", f"unix://{self.socket}", "--node-id", name, "--state-dir",
+                        str(self.state), "--kubelet-dir", str(self.kubelet), "--class-dir", str(self.classes), "--default-class",
+                        next(iter(classes or {"test": 0})), "--secrets-dir", str(self.secrets), *args]
+        if not pod_info:
+            self.command.append("--no-pod-info")
+        self.process = self.channel = None
+        Node.everyone.append(self)
+
+    def add_class(self, name, parameters, mount_options=()):
+        document = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}, "provisioner": DRIVER,
+                    "parameters": parameters, "mountOptions": list(mount_options)}
+        (self.classes / f"{name}.json").write_text(json.dumps(document))
+
+    def start(self, environment=None):
+        log = open(self.log_path, "ab")
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        env={**os.environ, **(environment or {})}, start_new_session=True)
+        log.close()
+        self.channel = self.connect()
+        wait_until(self.is_ready, 20, f"the plugin is ready: {self.log()[-2000:]}")
+        return self
+
+    def connect(self, *options):
+        return grpc.insecure_channel(f"unix:{self.socket}", options=[("grpc.enable_retries", 0), *options])
+
+    def is_ready(self):
+        need(self.process.poll() is None, lambda: f"the plugin ended with {self.process.returncode}: {self.log()[-2000:]}")
+        try:
+            reply = self.call("Probe", csi_pb2.ProbeRequest(), timeout=2)
+        except grpc.RpcError:
+            return False
+        return not reply.HasField("ready") or reply.ready.value
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def kill(self):
+        """SIGKILL to the plugin alone: its fetcher must end by itself."""
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError("SIGTERM did not end the plugin in 30 s") from None
+        if self.channel:
+            self.channel.close()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        for _, target, *_ in reversed(mounts(self.kubelet)):
+            subprocess.run(["umount", "-l", target], check=False)
+        self.stop()
+
+    def children(self):
+        """{subcommand: pid} of the plugin's own processes."""
+        found = {}
+        task = pathlib.Path(f"/proc/{self.process.pid}/task")
+        for pid in " ".join((each / "children").read_text() for each in task.iterdir()).split():
+            with contextlib.suppress(OSError, IndexError):
+                command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                found[command[1].decode()] = int(pid)
+        return found
+
+    def call(self, method, request, timeout=30, channel=None, **options):
+        service = SERVICES.get(method, "Node")
+        reply = getattr(csi_pb2, f"{method}Response", None)
+        stub = (channel or self.channel).unary_unary(
+            f"/csi.v1.{service}/{method}", request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
+            response_deserializer=reply.FromString if reply else None)
+        return stub(request, timeout=timeout, **options)
+
+    def pod(self, name):
+        return Pod(self, name)
+
+
+class Pod:
+    """One inline volume of one pod, as kubelet makes it: the parent of the target exists, the target does not."""
+    numbers = itertools.count(1)
+
+    def __init__(self, node, name):
+        self.node = node
+        self.name = f"{name}-{next(self.numbers)}"
+        self.uid = hashlib.md5(self.name.encode()).hexdigest()
+        self.volume = "csi-" + hashlib.sha256(self.name.encode()).hexdigest()
+        self.target = node.kubelet / "pods" / self.uid / "volumes/kubernetes.io~csi/inputs/mount"
+        self.target.parent.mkdir(parents=True, mode=0o750)
+        self.namespace = "team-a"
+
+    def context(self, attributes):
+        info = {"pod.name": self.name, "pod.namespace": self.namespace, "pod.uid": self.uid, "serviceAccount.name": "default",
+                "ephemeral": "true"}
+        return {**attributes, **{f"csi.storage.k8s.io/{key}": value for key, value in info.items()}}
+
+    def request(self, inputs=None, secrets=None, readonly=False, context=None, **attributes):
+        if inputs is not None:
+            attributes["inputs"] = inputs
+        return csi_pb2.NodePublishVolumeRequest(
+            volume_id=self.volume, target_path=str(self.target), volume_capability=capability(), readonly=readonly,
+            secrets=secrets or {}, volume_context=self.context(attributes) if context is None else context)
+
+    def publish(self, inputs=None, timeout=60, **options):
+        return self.node.call("NodePublishVolume", self.request(inputs, **options), timeout=timeout)
+
+    def publish_as_kubelet(self, inputs=None, seconds=120, timeout=30, **options):
+        """Retries non-final codes, as kubelet does. Returns the messages of the failures."""
+        deadline, messages = time.monotonic() + seconds, []
+        while True:
+            try:
+                self.publish(inputs, timeout=timeout, **options)
+                return messages
+            except grpc.RpcError as error:
+                messages.append(f"{error.code().name}: {error.details()}")
+                if error.code() not in NON_FINAL or time.monotonic() > deadline:
+                    raise AssertionError(messages[-1]) from error
+                time.sleep(0.2)
+
+    def unpublish(self, timeout=30):
+        request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=self.volume, target_path=str(self.target))
+        return self.node.call("NodeUnpublishVolume", request, timeout=timeout)
+
+    def mounts(self):
+        return mounts(self.target)
+
+    def nothing_left(self):
+        need(not self.mounts(), lambda: f"still mounted: {self.mounts()}")
+        need(not os.path.lexists(self.target), "the target is still there")
+
+    def final(self, code, call, *words, absent=()):
+        """A final error: the code, and nothing of the volume is left behind."""
+        message = expect(code, call, *words, absent=absent)
+        self.nothing_left()
+        return message
+
+    def read(self, path):
+        return (self.target / path).read_bytes()
+
+
+def log(text):
+    print(text, flush=True)
+
+
+PRINT_LOCK = threading.Lock()
+
+
+def report(name, complaint, seconds):
+    with PRINT_LOCK:
+        log(f"ok {name}" if complaint is None else f"not ok {name}: {complaint}")
+        if seconds > 20:
+            print(f"# {name} took {seconds:.0f} s", file=sys.stderr, flush=True)

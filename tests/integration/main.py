@@ -1,0 +1,140 @@
+"""Starts the servers and one plugin, runs the tests (several at a time: most of them wait), and says what came out."""
+
+import concurrent.futures
+import importlib
+import os
+import re
+import subprocess
+import sys
+import time
+import traceback
+
+import harness
+import hostile
+import nginx
+import s3
+import selftest
+
+MODULES = ("rows_requests", "rows_attributes", "rows_urls", "rows_http", "rows_limits", "fills", "sources", "leftovers")
+WORKERS = 6
+# None of these may appear in any log: passwords, keys and tokens of the tests, bodies of error pages, signed queries.
+SECRETS = (s3.SECRET_KEY, "swordfish", "token-of-the-pod", "signature-of-a-url", hostile.SECRET_BODY.decode())
+
+
+class World:
+    """What the tests share. Each test makes its own pods, and its own plugin where it needs other settings."""
+
+    def __init__(self):
+        self.root = harness.WORK / "origin"
+        self.root.mkdir(mode=0o755)
+        self.hostile = hostile.HostileServer(harness.WORK / "hostile.log")
+        self.nginx = nginx.Nginx(harness.WORK / "nginx", self.root, tls=True)
+        self.s3 = s3.VersityGateway(harness.WORK / "s3")
+        self.s3.make_bucket("data")
+        share = harness.WORK / "share"
+        share.mkdir(mode=0o755)
+        s3_class = {"s3Endpoint": self.s3.endpoint, "s3Region": s3.REGION}
+        self.node = harness.Node("main", {
+            "test": harness.LOOPBACK,
+            "strict": {},
+            "small": {**harness.LOOPBACK, "maxBytes": "1Mi"},
+            "tls": {**harness.LOOPBACK, "caBundle": str(self.nginx.ca)},
+            "s3": {**harness.LOOPBACK, **s3_class},
+            "choice": {**harness.LOOPBACK, "podMayChoose": "copyPolicy", "shareType": "local", "share": str(share)},
+            "copy": {**harness.LOOPBACK, "copyPolicy": "copy", "shareType": "local", "share": str(share)},
+            "direct": {**harness.LOOPBACK, "shareType": "local", "share": str(share)},
+            "ours-only": {**harness.LOOPBACK, "allowedNamespaces": "ml-*"},
+            "sources": {**harness.LOOPBACK, "allowedSources": "https://data.example.com/"},
+        }).start()
+
+    def file(self, name, data, mode=0o644):
+        """Puts a file on the honest origin; returns its URL."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(mode)
+        return self.nginx.url(name)
+
+    def stop(self):
+        self.hostile.stop()
+        self.nginx.stop()
+        self.s3.stop()
+
+
+def run_test(world, name, function):
+    started, complaint = time.monotonic(), None
+    try:
+        function(world)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)
+        where = next((f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(place) if "integration" in frame.filename
+                      and "harness" not in frame.filename), "?")
+        complaint = f"{type(error).__name__} at {where}: {' '.join(str(error).split())[:900]}"
+    harness.report(name, complaint, time.monotonic() - started)
+    return complaint is None
+
+
+def run_go(world):
+    """The Go client prints lines of its own."""
+    program = os.environ.get("SC_GO_CLIENT")
+    if not program:
+        harness.log("# no Go client: not run")
+        return []
+    url = world.file("go/small.txt", b"small\n" * 100)
+    slow = world.hostile.url("gate/4000000/go")
+    done = subprocess.run([program, str(world.node.socket), str(world.node.kubelet), url, slow], capture_output=True, text=True,
+                          timeout=120, check=False)
+    lines = re.findall(r"^((?:not )?ok go/.*)$", done.stdout, re.M)
+    harness.log("\n".join(lines))
+    if done.returncode or not lines:
+        harness.log(f"not ok go/client: status {done.returncode} {done.stderr[-1500:]}")
+        return [False]
+    return [line.startswith("ok ") for line in lines]
+
+
+def logs_hold_no_secret(_):
+    for node in harness.Node.everyone:
+        text = node.log()
+        for secret in SECRETS:
+            harness.need(secret not in text, f"{node.dir.name}: a secret in the log: {secret[:4]}...")
+
+
+def memory(world):
+    """Private memory of the idle plugin and its fetcher together: printed for the record, and bounded."""
+    total = 0
+    for pid in (world.node.process.pid, *world.node.children().values()):
+        text = open(f"/proc/{pid}/smaps_rollup").read()
+        total += int(re.search(r"Pss_Anon: +(\d+)", text).group(1))
+    harness.log(f"# idle memory (Pss_Anon) of both processes: {total} KiB")
+    if "san" not in os.environ.get("SC_PRESET", ""):
+        harness.need(total < 16 * 1024, f"{total} KiB")
+
+
+def main():
+    words = sys.argv[1:]
+    for module in MODULES:
+        importlib.import_module(module)
+    world = World()
+    chosen = [entry for entry in harness.TESTS if not words or any(word in entry[0] for word in words)]
+    results = []
+    if not words:
+        for name, complaint in selftest.run(world.hostile):
+            harness.report(f"servers/{name}", complaint, 0)
+            results.append(complaint is None)
+        results += run_go(world)
+    together = sorted((entry for entry in chosen if not entry[2]), key=lambda entry: not entry[3])
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        results += pool.map(lambda entry: run_test(world, entry[0], entry[1]), together)
+    results += [run_test(world, name, function) for name, function, exclusive, _ in chosen if exclusive]
+    if not words:
+        results.append(run_test(world, "idle-memory", memory))
+    world.node.stop()
+    results.append(run_test(world, "logs-hold-no-secret", logs_hold_no_secret))
+    if os.environ.get("SC_KEEP"):
+        harness.log(world.node.log()[-20000:])
+    world.stop()
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
+    os._exit(0 if results and all(results) else 1)
+
+
+main()

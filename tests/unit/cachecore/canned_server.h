@@ -1,0 +1,155 @@
+/*
+ * A web server for tests that answers with the bytes it is given, right or wrong, on a loopback port of its own. One connection at a
+ * time, on one thread; what it was asked is kept as text. Responses are looked up by path.
+ */
+#pragma once
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum canned_after {
+    CANNED_CLOSE,
+    CANNED_KEEP,
+    CANNED_STALL,
+    CANNED_REPEAT
+}; /* REPEAT: the last bytes, until the client goes */
+
+struct canned {
+    const char *path;
+    const char *bytes; /* "%P" stands for the port */
+    size_t len;        /* 0: strlen(bytes) */
+    enum canned_after after;
+    const char *repeat; /* of CANNED_REPEAT */
+};
+
+struct canned_server {
+    const struct canned *table;
+    size_t count;
+    int fd;
+    uint16_t port;
+    pthread_t thread;
+    atomic_uint connections, requests, stalls;
+    char last_request[16384]; /* read by the test when no request is under way */
+};
+
+static bool canned_send(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t sent = send(fd, data, len, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return false;
+        data += sent;
+        len -= (size_t)sent;
+    }
+    return true;
+}
+
+static bool canned_send_text(const struct canned_server *server, int fd, const struct canned *canned)
+{
+    const char *port = canned->len ? NULL : strstr(canned->bytes, "%P");
+    char number[8];
+    if (!port)
+        return canned_send(fd, canned->bytes, canned->len ? canned->len : strlen(canned->bytes));
+    snprintf(number, sizeof(number), "%u", server->port);
+    return canned_send(fd, canned->bytes, (size_t)(port - canned->bytes)) && canned_send(fd, number, strlen(number)) &&
+           canned_send(fd, port + 2, strlen(port + 2));
+}
+
+/* One request's head into last_request. False at the end of the connection. */
+static bool canned_read(struct canned_server *server, int fd)
+{
+    size_t used = 0;
+    while (used + 1 < sizeof(server->last_request)) {
+        ssize_t got = recv(fd, server->last_request + used, sizeof(server->last_request) - used - 1, 0);
+        if (got <= 0)
+            return false;
+        used += (size_t)got;
+        server->last_request[used] = '\0';
+        if (strstr(server->last_request, "\r\n\r\n"))
+            return true;
+    }
+    return false;
+}
+
+static const struct canned *canned_find(const struct canned_server *server)
+{
+    const char *path = strchr(server->last_request, ' ') + 1;
+    size_t len = strcspn(path, " ?");
+    for (size_t i = 0; i < server->count; i++) {
+        if (strlen(server->table[i].path) == len && memcmp(server->table[i].path, path, len) == 0)
+            return &server->table[i];
+    }
+    return NULL;
+}
+
+static void canned_wait_for_end(int fd)
+{
+    char byte;
+    while (recv(fd, &byte, 1, 0) > 0)
+        ;
+}
+
+/* False when the connection is to be closed. */
+static bool canned_answer(struct canned_server *server, int fd)
+{
+    if (!canned_read(server, fd))
+        return false;
+    atomic_fetch_add(&server->requests, 1);
+    const struct canned *canned = canned_find(server);
+    if (!canned || !canned_send_text(server, fd, canned))
+        return false;
+    if (canned->after == CANNED_STALL) {
+        atomic_fetch_add(&server->stalls, 1);
+        canned_wait_for_end(fd);
+    }
+    while (canned->after == CANNED_REPEAT && canned_send(fd, canned->repeat, strlen(canned->repeat)))
+        ;
+    return canned->after == CANNED_KEEP;
+}
+
+static void *canned_run(void *context)
+{
+    struct canned_server *server = context;
+    for (;;) {
+        int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0)
+            return NULL;
+        atomic_fetch_add(&server->connections, 1);
+        while (canned_answer(server, fd))
+            ;
+        shutdown(fd, SHUT_WR);
+        canned_wait_for_end(fd); /* so that no reset overtakes the answer */
+        close(fd);
+    }
+}
+
+static void canned_start(struct canned_server *server, const struct canned *table, size_t count)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    memset(server, 0, sizeof(*server));
+    server->table = table;
+    server->count = count;
+    server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert(server->fd >= 0 && bind(server->fd, (struct sockaddr *)&address, len) == 0 && listen(server->fd, 16) == 0);
+    assert(getsockname(server->fd, (struct sockaddr *)&address, &len) == 0);
+    server->port = ntohs(address.sin_port);
+    assert(pthread_create(&server->thread, NULL, canned_run, server) == 0);
+}
+
+static void canned_stop(struct canned_server *server)
+{
+    shutdown(server->fd, SHUT_RDWR);
+    pthread_join(server->thread, NULL);
+    close(server->fd);
+}
