@@ -163,8 +163,6 @@ static int finish(struct partial *partial, uint32_t *crc, struct err *err)
     if (placed < 0)
         return -1;
     crash_point("fill.object_linked");
-    if (fsync(fan) != 0)
-        return store_error(partial->store, errno, "cannot write a directory of the store", err);
     if (placed == 1)
         sums_keep(partial, fan, *crc);
     else

@@ -46,7 +46,7 @@ int store_error(const struct store *store, int errnum, const char *what, struct 
     if (errnum == ELOOP || errnum == ENOTDIR)
         return err_set_errno(err, ERR_PRECONDITION, errnum, "%s: something else stands where the store has a directory",
                              what);
-    return err_set_errno(err, ERR_NONE, errnum, "%s", what);
+    return err_set_errno(err, errnum == EBUSY || errnum == ETXTBSY ? ERR_UNAVAILABLE : ERR_NONE, errnum, "%s", what);
 }
 
 int store_require_writable(const struct store *store, struct err *err)
@@ -92,17 +92,10 @@ int store_fan_open(const struct store *store, int parent, const char *id, struct
     int fd = fs_open_beneath(parent, fan, O_RDONLY | O_DIRECTORY, 0);
     if (fd >= 0)
         return fd;
-    int made = errno == ENOENT ? store_mkdir(parent, fan) : -1;
-    if (made < 0)
+    if (errno != ENOENT || store_mkdir(parent, fan) < 0)
         return store_error(store, errno, "cannot make a directory in the store", err);
     fd = fs_open_beneath(parent, fan, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0 || (made && fsync(parent) != 0)) {
-        store_error(store, errno, "cannot open a directory of the store", err);
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    return fd;
+    return fd >= 0 ? fd : store_error(store, errno, "cannot open a directory of the store", err);
 }
 
 int store_look(int dirfd, const char *path, uint64_t *size)

@@ -72,6 +72,28 @@ static int objects_check(struct store *store, const struct snapshot *snapshot, s
     return 0;
 }
 
+/*
+ * An object's bytes are on disk before it gets its name; the names are written out here, once for each directory. A power cut
+ * before that loses names, which costs a download; the mark must not outlive them.
+ */
+static int names_sync(struct store *store, const struct snapshot *snapshot, struct err *err)
+{
+    bool is_synced[256] = {false};
+    for (size_t i = 0; i < snapshot->count; i++) {
+        uint8_t fan_number;
+        char fan[3] = {snapshot->files[i].object[0], snapshot->files[i].object[1], '\0'};
+        if (str_unhex(fan, &fan_number, 1) != 0 || is_synced[fan_number])
+            continue;
+        is_synced[fan_number] = true;
+        _cleanup_(closep) int fd = fs_open_beneath(store->objects, fan, O_RDONLY | O_DIRECTORY, 0);
+        if (fd < 0 || fsync(fd) != 0)
+            return store_error(store, errno, "cannot write a directory of the store", err);
+    }
+    if (fsync(store->objects) != 0 || fsync(store->snapshots) != 0)
+        return store_error(store, errno, "cannot write a directory of the store", err);
+    return 0;
+}
+
 /* Writes a file aside and gives it its name. 1: done, 0: the name was taken, -1: error. */
 static int file_publish(struct store *store, int fan, const char *name, const struct str *text, struct err *err)
 {
@@ -139,7 +161,7 @@ static int snapshot_write_out(struct store *store, const struct snapshot *snapsh
 {
     _cleanup_(str_deinitp) struct str text = STR_INIT;
     _cleanup_(closep) int fan = store_fan_open(store, store->snapshots, id, err);
-    if (fan < 0)
+    if (fan < 0 || names_sync(store, snapshot, err) != 0)
         return -1;
     snapshot_write(snapshot, &text);
     if (list_write(store, fan, id, &text, err) != 0)
