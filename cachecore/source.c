@@ -12,8 +12,8 @@
 #define BACKOFF_FIRST_MS 400
 #define CANCEL_CHECK_MS 100
 
-static const struct source *const sources[] = {&source_http};
-static const char *const planned[] = {"s3", "gs", "az"};
+static const struct source *const sources[] = {&source_http, &source_s3};
+static const char *const planned[] = {"gs", "az"};
 
 static bool has_scheme(const struct source *source, const char *scheme)
 {

@@ -28,6 +28,7 @@ struct source_object {
     bool validator_is_strong; /* ranges may be joined under If-Match */
     const char *etag;         /* for If-Match; NULL if none or weak */
     const char *version_id;   /* S3; NULL if none */
+    const char *region;       /* S3: what signatures name; NULL elsewhere */
     uint64_t size;
     bool size_is_known; /* else: one stream, no ranges */
     bool ranges;        /* the server honours ranges */
@@ -50,7 +51,8 @@ struct source {
 /* ERR_UNSUPPORTED for a known scheme that is not built yet, ERR_INVALID for any other. */
 const struct source *source_for(const struct url *url, struct err *err);
 
-/* Retries resolve with jittered backoff (at most 4 tries, Retry-After honoured up to 60 s, never beyond deadline_ms). */
+/* Refuses what the class does not allow (allowedSources). Retries resolve with jittered backoff (at most 4 tries, Retry-After honoured
+ * up to 60 s, never beyond deadline_ms). */
 int source_resolve(const struct source *source, struct http *http, const struct source_context *context,
                    const struct url *url, struct arena *arena, struct source_object *out, int64_t deadline_ms,
                    const atomic_bool *cancel, struct err *err);

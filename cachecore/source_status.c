@@ -15,6 +15,7 @@ static const struct {
     {"AccessDenied", ERR_DENIED, "this identity may not read the object (or there is none, and it may not list)"},
     {"AllAccessDisabled", ERR_DENIED, "all access to the bucket is disabled"},
     {"AccountProblem", ERR_DENIED, "the bucket's account has a problem"},
+    {"MethodNotAllowed", ERR_NOT_FOUND, "this version is a delete marker"},
     {"InvalidObjectState", ERR_PRECONDITION, "the object is archived: restore it to a readable storage class first"},
     {"SignatureDoesNotMatch", ERR_UNAUTHENTICATED, "the signature is wrong: check the secret access key"},
     {"InvalidAccessKeyId", ERR_UNAUTHENTICATED, "the access key id is not known to the server"},
