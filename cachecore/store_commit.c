@@ -122,6 +122,7 @@ static void sums_keep(const struct partial *partial, int fan, uint32_t crc)
     int fd = openat(fan, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
     if (fd < 0)
         return;
+    (void)fchmod(fd, 0444);
     bool written = write(fd, text.data, text.len) == (ssize_t)text.len;
     if (close(fd) != 0 || !written)
         unlinkat(fan, name, 0);

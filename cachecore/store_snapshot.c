@@ -151,6 +151,8 @@ static int empty_file_make(struct store *store, int fan, const char *id, const c
     int fd = openat(fan, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0 && errno != EEXIST)
         return store_error(store, errno, "cannot mark a snapshot", err);
+    if (fd >= 0)
+        (void)fchmod(fd, 0644);
     if ((fd >= 0 && close(fd) != 0) || fsync(fan) != 0)
         return store_error(store, errno, "cannot mark a snapshot", err);
     return 0;

@@ -1,42 +1,8 @@
-/* Several processes and threads on one store: races, kill -9 at any time, read-only shares, full disks. */
-#include <errno.h>
-#include <grp.h>
+/* Several processes and threads on one store: races, and kill -9 at any time. */
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
 
-#include "tests/unit/cachecore/store_fixture.h"
-
-/* A child's checks: cmocka's would return into the parent's tests. */
-#define REQUIRE(condition)                                                                    \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
-            fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, err.message); \
-            _exit(1);                                                                         \
-        }                                                                                     \
-    } while (0)
-
-typedef void (*child_run)(struct fixture *fixture, unsigned number);
-
-static pid_t child_start(struct fixture *fixture, unsigned number, child_run run)
-{
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        run(fixture, number);
-        _exit(0);
-    }
-    return child;
-}
-
-static int child_wait(pid_t child)
-{
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return status;
-}
+#include "tests/unit/cachecore/store_children.h"
 
 /* Starts count children together: each waits for the gate to open. */
 static int gate[2];
@@ -213,35 +179,11 @@ static void test_killed_writer_loses_nothing_that_was_recorded(void **state) /* 
     assert_int_equal(fixture_count(fixture, "incoming"), 0);
 }
 
-static struct snapshot two_files(struct snapshot_file files[2])
-{
-    struct err err = ERR_INIT;
-    struct snapshot snapshot = {.count = 0};
-    for (unsigned i = 0; i < 2; i++) {
-        files[i] = (struct snapshot_file){.path = i ? "b" : "a", .size = 3000, .validator = "v"};
-        fixture_object(i, files[i].object);
-    }
-    (void)snapshot_make(NULL, files, 2, &snapshot, &err);
-    return snapshot;
-}
-
-static void whole_run(struct fixture *fixture, unsigned number)
-{
-    struct err err = ERR_INIT;
-    uint32_t crc;
-    struct snapshot_file files[2];
-    (void)number;
-    for (unsigned i = 0; i < 2; i++)
-        REQUIRE(fixture_fill(fixture->store, i, 3000, 1000, &crc, &err) == 0);
-    struct snapshot snapshot = two_files(files);
-    REQUIRE(store_snapshot_commit(fixture->store, &snapshot, "x", &err) == 0);
-}
-
 static void check_mark(struct fixture *fixture)
 {
     struct err err = ERR_INIT;
     struct snapshot_file files[2];
-    struct snapshot snapshot = two_files(files);
+    struct snapshot snapshot = fixture_two_files(files);
     char id[SHA256_HEX];
     snapshot_id(&snapshot, id);
     if (store_snapshot_find(fixture->store, id, &err) == 0)
@@ -265,13 +207,13 @@ static void test_kill_at_each_step(void **state) /* rows 84, 85 */
         snprintf(hit, sizeof(hit), "%s/hit-%s", fixture->path, points[i]);
         setenv("SHAREDCACHE_CRASH_AT", points[i], 1);
         setenv("SHAREDCACHE_CRASH_HIT", hit, 1);
-        int status = child_wait(child_start(fresh, 0, whole_run));
+        int status = child_wait(child_start(fresh, 0, fixture_fill_all));
         unsetenv("SHAREDCACHE_CRASH_AT");
         unsetenv("SHAREDCACHE_CRASH_HIT");
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         assert_int_equal(access(hit, F_OK), 0);
         check_mark(fresh);
-        assert_int_equal(child_wait(child_start(fresh, 0, whole_run)), 0);
+        assert_int_equal(child_wait(child_start(fresh, 0, fixture_fill_all)), 0);
         check_mark(fresh);
         assert_int_equal(store_partials_reap(fresh->store, 0, &err), 0);
         assert_int_equal(fixture_count(fresh, "incoming"), 0);
@@ -319,140 +261,6 @@ static void test_threads_record_into_one_partial(void **state)
     fixture_check_object(fixture->store, 1, 200000);
 }
 
-static void read_only_check(struct store *store, const char *uid_text)
-{
-    struct err err = ERR_INIT;
-    struct snapshot_file files[2];
-    struct snapshot snapshot = two_files(files);
-    struct str text = STR_INIT;
-    char id[SHA256_HEX];
-    char object[SHA256_HEX];
-    snapshot_id(&snapshot, id);
-    REQUIRE(!store_is_writable(store));
-    REQUIRE(store_object_find(store, files[0].object, 3000, &err) == 1);
-    REQUIRE(store_snapshot_find(store, id, &err) == 1);
-    REQUIRE(store_snapshot_read(store, id, &text, &err) == 0);
-    REQUIRE(store_snapshot_touch(store, id, &err) == 0);
-    REQUIRE(store_snapshot_commit(store, &snapshot, "x", &err) == 0);
-    REQUIRE(store_object_open(store, files[0].object, &err) >= 0);
-    fixture_object(9, object);
-    REQUIRE(store_object_find(store, object, 3000, &err) == 0);
-    REQUIRE(!store_partial_open(store, object, 3000, &err) && err.code == ERR_PRECONDITION);
-    REQUIRE(strstr(err.message, uid_text));
-    files[1].path = "c";
-    REQUIRE(store_snapshot_commit(store, &snapshot, "x", &err) != 0 && err.code == ERR_PRECONDITION);
-    REQUIRE(store_partials_reap(store, 0, &err) != 0 && err.code == ERR_PRECONDITION);
-}
-
-static void other_uid_run(struct fixture *fixture, unsigned number)
-{
-    struct err err = ERR_INIT;
-    (void)number;
-    REQUIRE(setgroups(0, NULL) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
-    struct store *store = store_open(fixture->root, "node-b", store_id(fixture->store), &err);
-    REQUIRE(store);
-    read_only_check(store, "not writable as uid 65534");
-}
-
-static void read_only_mount_run(struct fixture *fixture, unsigned number)
-{
-    struct err err = ERR_INIT;
-    (void)number;
-    REQUIRE(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-    REQUIRE(mount(fixture->path, fixture->path, NULL, MS_BIND, NULL) == 0);
-    REQUIRE(mount(NULL, fixture->path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0);
-    int root = open(fixture->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct store *store = store_open(root, "node-b", store_id(fixture->store), &err);
-    REQUIRE(store);
-    read_only_check(store, "not writable as uid 0");
-}
-
-static void empty_read_only_run(struct fixture *fixture, unsigned number)
-{
-    struct err err = ERR_INIT;
-    (void)number;
-    REQUIRE(mkdirat(fixture->root, "fresh", 0755) == 0);
-    int root = openat(fixture->root, "fresh", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    REQUIRE(setgroups(0, NULL) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
-    REQUIRE(!store_open(root, "node-b", NULL, &err) && err.code == ERR_PRECONDITION);
-    REQUIRE(strstr(err.message, "not writable as uid 65534"));
-}
-
-static void test_read_only_shares_serve_what_is_there(void **state) /* row 75 */
-{
-    struct fixture *fixture = *state;
-    assert_int_equal(fchmod(fixture->root, 0755), 0);
-    whole_run(fixture, 0);
-    assert_int_equal(child_wait(child_start(fixture, 0, other_uid_run)), 0);
-    assert_int_equal(child_wait(child_start(fixture, 0, read_only_mount_run)), 0);
-    assert_int_equal(child_wait(child_start(fixture, 0, empty_read_only_run)), 0);
-}
-
-static struct store *tmpfs_store(struct fixture *fixture, const char *options, struct fixture *disk)
-{
-    struct err err = ERR_INIT;
-    REQUIRE(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-    REQUIRE(mount("tmpfs", fixture->path, "tmpfs", 0, options) == 0);
-    snprintf(disk->path, sizeof(disk->path), "%s", fixture->path);
-    disk->root = open(fixture->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct store *store = store_open(disk->root, "node-a", NULL, &err);
-    REQUIRE(store);
-    return store;
-}
-
-static void full_disk_run(struct fixture *fixture, unsigned number)
-{
-    struct err err = ERR_INIT;
-    struct fixture disk;
-    uint32_t crc;
-    char object[SHA256_HEX];
-    (void)number;
-    struct store *store = tmpfs_store(fixture, "size=1m", &disk);
-    REQUIRE(fixture_fill(store, 1, 400000, 100000, &crc, &err) == 0);
-    fixture_object(2, object);
-    REQUIRE(!store_partial_open(store, object, 800000, &err) && err.code == ERR_EXHAUSTED); /* row 57: before a byte */
-    REQUIRE(strstr(err.message, "781.2 KiB") && strstr(err.message, "KiB free"));
-    REQUIRE(fixture_count(&disk, "incoming") == 0);
-    struct partial *first = store_partial_open(store, object, 400000, &err);
-    REQUIRE(first);
-    fixture_object(3, object);
-    REQUIRE(!store_partial_open(store, object, 400000, &err) && err.code == ERR_EXHAUSTED); /* the other has reserved */
-    REQUIRE(partial_discard(first, &err) == 0);
-    partial_close(first);
-    struct partial *second = store_partial_open(store, object, 400000, &err);
-    REQUIRE(second);
-    /* A stream, whose size nobody could reserve: the write says it. */
-    fixture_object(4, object);
-    struct partial *stream = store_partial_open(store, object, STORE_SIZE_UNKNOWN, &err);
-    REQUIRE(stream && fixture_part(stream, 4, 0, 300000, &err) != 0);
-}
-
-static void no_inodes_run(struct fixture *fixture, unsigned number)
-{
-    struct err err = ERR_INIT;
-    struct fixture disk;
-    uint32_t crc;
-    unsigned filled = 0;
-    (void)number;
-    struct store *store = tmpfs_store(fixture, "size=1m,nr_inodes=20", &disk);
-    while (filled < 100 && fixture_fill(store, filled, 100, 100, &crc, &err) == 0)
-        filled++;
-    REQUIRE(filled > 0 && filled < 20 && err.code == ERR_EXHAUSTED);
-    for (unsigned i = 0; i < filled; i++) {
-        char object[SHA256_HEX];
-        fixture_object(i, object);
-        REQUIRE(store_object_find(store, object, 100, &err) == 1);
-    }
-    struct store *again = store_open(disk.root, "node-a", NULL, &err);
-    REQUIRE(again && store_is_writable(again));
-}
-
-static void test_full_disk(void **state) /* rows 57, 71 */
-{
-    assert_int_equal(child_wait(child_start(*state, 0, full_disk_run)), 0);
-    assert_int_equal(child_wait(child_start(*state, 0, no_inodes_run)), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -461,8 +269,6 @@ int main(void)
         STORE_TEST(test_killed_writer_loses_nothing_that_was_recorded),
         STORE_TEST(test_kill_at_each_step),
         STORE_TEST(test_threads_record_into_one_partial),
-        STORE_TEST(test_read_only_shares_serve_what_is_there),
-        STORE_TEST(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
