@@ -9,8 +9,6 @@
 #include "base/fs.h"
 #include "base/mem.h"
 
-#define BACKLOG 128
-
 int endpoint_parse(const char *endpoint, struct sockaddr_un *out, struct err *err)
 {
     const char *path = endpoint;
@@ -67,7 +65,7 @@ static int stale_remove(const struct sockaddr_un *address, struct err *err)
 static int bind_private(int fd, const struct sockaddr_un *address, struct err *err)
 {
     if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 ||
-        listen(fd, BACKLOG) != 0)
+        listen(fd, SOMAXCONN) != 0)
         return err_set_errno(err, ERR_NONE, errno, "cannot listen on '%s'", address->sun_path);
     return 0;
 }
