@@ -18,7 +18,7 @@
 #define IDLE_MS (10 * 60 * 1000)
 #define BUDGET_BYTES ((size_t)32 * 1024 * 1024)
 #define STACK_SIZE ((size_t)256 * 1024)
-#define THREAD_IDLE_MS (30 * 1000)
+#define THREAD_IDLE_MS (10 * 1000)
 #define QUICK_THREADS 2
 #define QUICK_QUEUE 64
 #define ACCEPT_BATCH 16
