@@ -35,6 +35,25 @@ static bool is_harmless(const char *name)
     return str_starts_with(name, ".nfs") || str_starts_with(name, "tmp.");
 }
 
+/* Whoever mounts a share makes objects/ before the store is opened for the first time: views need its descriptor. */
+static bool is_empty_objects(const struct store *store, const char *name)
+{
+    if (strcmp(name, "objects") != 0)
+        return false;
+    int fd = fs_open_beneath(store->root, name, O_RDONLY | O_DIRECTORY, 0);
+    _cleanup_(closedirp) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            return false;
+    }
+    return true;
+}
+
 /* 1: nothing foreign, 0: something (its name in out), -1: error. */
 static int root_is_empty(const struct store *store, char out[STORE_NAME_SIZE], struct err *err)
 {
@@ -47,7 +66,7 @@ static int root_is_empty(const struct store *store, char out[STORE_NAME_SIZE], s
         return -1;
     }
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        if (is_harmless(entry->d_name))
+        if (is_harmless(entry->d_name) || is_empty_objects(store, entry->d_name))
             continue;
         snprintf(out, STORE_NAME_SIZE, "%s", entry->d_name);
         return 0;

@@ -174,17 +174,22 @@ static void know_form(struct shares *shares, const char *key, enum view_form val
     pthread_mutex_unlock(&shares->locked.mutex);
 }
 
-/* Two that probe one share at once both find the same; the guard of a share's key keeps them apart anyway. */
+/* Each store has a scratch directory of its own: a share that hangs keeps no other from being tried. */
 static int learn_form(struct shares *shares, struct opened_store *store, struct err *err)
 {
     if (find_form(shares, store->key, &store->form))
         return 0;
-    if (view_form_probe(shares->config.mounts, shares->probe_fd, store->objects_fd, clock_monotonic_ms() + PROBE_MS,
+    const char *name = store->key[0] ? store->key : "node";
+    if (fs_mkdir(shares->probe_fd, name, 0700, err) != 0)
+        return -1;
+    _cleanup_(closep) int scratch = fs_open_beneath(shares->probe_fd, name, O_RDONLY | O_DIRECTORY, 0);
+    if (scratch < 0)
+        return err_set_errno(err, ERR_NONE, errno, "cannot open the probe's directory");
+    if (view_form_probe(shares->config.mounts, scratch, store->objects_fd, clock_monotonic_ms() + PROBE_MS,
                         &store->form, err) != 0)
         return err_prefix(err, "cannot try what the kernel can do over this store");
     know_form(shares, store->key, store->form);
-    log_event(LOG_INFO, "view_form", "share", store->key[0] ? store->key : "node", "form", view_form_name(store->form),
-              NULL);
+    log_event(LOG_INFO, "view_form", "share", name, "form", view_form_name(store->form), NULL);
     return 0;
 }
 

@@ -76,6 +76,24 @@ static void test_foreign_directory_is_refused(void **state)
     assert_int_equal(faccessat(fixture->root, "FORMAT", F_OK, 0), -1);
 }
 
+/* The node makes objects/ when it mounts a share, before the fetcher opens the store. */
+static void test_empty_objects_are_no_foreign_store(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    assert_int_equal(mkdirat(fixture->root, "fresh", 0755), 0);
+    assert_int_equal(mkdirat(fixture->root, "fresh/objects", 0755), 0);
+    _cleanup_(closep) int fresh = fs_open_beneath(fixture->root, "fresh", O_RDONLY | O_DIRECTORY, 0);
+    _cleanup_(store_freep) struct store *store = store_open(fresh, "n", NULL, &err);
+    assert_non_null(store);
+    assert_int_equal(mkdirat(fixture->root, "other", 0755), 0);
+    assert_int_equal(mkdirat(fixture->root, "other/objects", 0755), 0);
+    assert_int_equal(mkdirat(fixture->root, "other/objects/ab", 0755), 0);
+    _cleanup_(closep) int other = fs_open_beneath(fixture->root, "other", O_RDONLY | O_DIRECTORY, 0);
+    assert_null(store_open(other, "n", NULL, &err));
+    assert_int_equal(err.code, ERR_PRECONDITION);
+}
+
 static void test_format_is_not_followed_through_a_link(void **state) /* row 77 */
 {
     struct fixture *fixture = *state;
@@ -303,6 +321,7 @@ int main(void)
         STORE_TEST(test_newer_format_is_refused),
         STORE_TEST(test_damaged_format_is_refused),
         STORE_TEST(test_foreign_directory_is_refused),
+        STORE_TEST(test_empty_objects_are_no_foreign_store),
         STORE_TEST(test_format_is_not_followed_through_a_link),
         STORE_TEST(test_object_appears_whole_with_its_sums),
         STORE_TEST(test_truncated_object_goes_to_quarantine_and_is_filled_again),
