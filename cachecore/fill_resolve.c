@@ -1,0 +1,182 @@
+#include <string.h>
+
+#include "base/clock.h"
+#include "cachecore/fill_internal.h"
+
+#define RESOLVE_MS 180000
+
+int fill_item_error(const struct fill *fill, size_t index, struct err *err)
+{
+    return err_prefix(err, "input %zu (%s)", index + 1, fill->items[index].input->url.display);
+}
+
+/* --- the list --- */
+
+struct list_job {
+    struct fill *fill;
+    const struct url *url;
+    const struct source *source;
+    struct str text;
+};
+
+static int list_sink(void *context, const struct http_response *response, const void *data, size_t len, struct err *err)
+{
+    struct list_job *job = context;
+    (void)err;
+    if (response->status == 200 && len > 0)
+        str_append(&job->text, data, len);
+    return 0;
+}
+
+static int list_get(struct list_job *job, struct http *http, struct arena *arena, const struct source_object *found,
+                    struct err *err)
+{
+    const struct source_context *context = &job->fill->request->context;
+    struct http_request request;
+    struct http_response response;
+    if (job->source->authorize(context, found, 0, 0, clock_wall_s(), arena, &request, err) != 0)
+        return -1;
+    request.body_max = INPUTS_BYTES_MAX;
+    if (http_perform(http, &request, list_sink, job, &response, job->fill->cancel, err) != 0)
+        return -1;
+    return response.status == 200 ? 0 : source_status_error(&response, found->display, err);
+}
+
+static int list_run(struct pool_worker *worker, void *context, size_t index, struct err *err)
+{
+    (void)index;
+    struct list_job *job = context;
+    const struct source_context *source_context = &job->fill->request->context;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    const struct http_rules rules = fetch_rules(source_context);
+    struct http *http = pool_worker_http(worker, &rules);
+    struct source_object found;
+    if (source_resolve(job->source, http, source_context, job->url, arena, &found, clock_monotonic_ms() + RESOLVE_MS,
+                       job->fill->cancel, err) != 0)
+        return -1;
+    if (found.size_is_known && found.size > INPUTS_BYTES_MAX)
+        return err_set(err, ERR_INVALID, "the list has %llu bytes, at most %u are read", (unsigned long long)found.size,
+                       INPUTS_BYTES_MAX);
+    return list_get(job, http, arena, &found, err);
+}
+
+static int source_allowed(const struct fill *fill, const struct url *url, struct err *err)
+{
+    const struct class *class = fill->request->context.class;
+    if (class_allows_source(class, url->canonical))
+        return 0;
+    return err_set(err, ERR_DENIED, "class %s does not allow this source; its allowedSources are %s", class->name,
+                   class->allowed_sources ? class->allowed_sources : "all");
+}
+
+static int list_fetch(struct fill *fill, const struct url *url, struct err *err)
+{
+    struct list_job job = {.fill = fill, .url = url};
+    size_t failed;
+    job.source = source_allowed(fill, url, err) == 0 ? source_for(url, err) : NULL;
+    int result = job.source ? pool_each(fill->engine->pool, 1, list_run, &job, fill->cancel, &failed, err) : -1;
+    if (result == 0)
+        result = inputs_parse(fill->arena, job.text.data ? job.text.data : "", job.text.len, &fill->inputs, err);
+    str_deinit(&job.text);
+    return result;
+}
+
+int fill_list(struct fill *fill, struct err *err)
+{
+    const char *from = fill->request->inputs_from;
+    struct url url;
+    if (!from) {
+        fill->inputs = *fill->request->inputs;
+        return 0;
+    }
+    if (url_parse(fill->arena, from, strlen(from), &url, err) != 0)
+        return err_prefix(err, "inputsFrom");
+    return list_fetch(fill, &url, err) == 0 ? 0 : err_prefix(err, "inputsFrom (%s)", url.display);
+}
+
+/* --- the items --- */
+
+static int item_make(const struct fill *fill, const struct input *input, struct fill_item *out, struct err *err)
+{
+    *out = (struct fill_item){.input = input};
+    if (source_allowed(fill, &input->url, err) != 0)
+        return -1;
+    if (input->is_prefix)
+        return err_set(err, ERR_UNSUPPORTED, "prefixes and globs are not supported yet; name single objects");
+    out->source = source_for(&input->url, err);
+    return out->source ? 0 : -1;
+}
+
+int fill_items(struct fill *fill, struct err *err)
+{
+    uint64_t max_files = fill->request->max_files;
+    fill->count = fill->inputs.count;
+    if (fill->count == 0)
+        return err_set(err, ERR_INVALID, "the list of inputs is empty");
+    if (max_files > 0 && fill->count > max_files)
+        return err_set(err, ERR_EXHAUSTED, "the volume has %zu files, its class allows %llu", fill->count,
+                       (unsigned long long)max_files);
+    fill->items = arena_calloc(fill->arena, fill->count, sizeof(*fill->items));
+    for (size_t i = 0; i < fill->count; i++) {
+        if (item_make(fill, &fill->inputs.items[i], &fill->items[i], err) != 0)
+            return fill_item_error(fill, i, err);
+    }
+    atomic_store(&fill->progress->inputs, (uint32_t)fill->count);
+    return 0;
+}
+
+/* --- what they are now --- */
+
+static const char *keep(struct arena *arena, const char *text)
+{
+    return text ? arena_strdup(arena, text) : NULL;
+}
+
+static void found_keep(struct arena *arena, const struct source_object *from, struct source_object *to)
+{
+    *to = *from;
+    to->kind = keep(arena, from->kind);
+    to->authority = keep(arena, from->authority);
+    to->canonical = keep(arena, from->canonical);
+    to->display = keep(arena, from->display);
+    to->request_url = keep(arena, from->request_url);
+    to->validator = keep(arena, from->validator);
+    to->etag = keep(arena, from->etag);
+    to->version_id = keep(arena, from->version_id);
+}
+
+static void item_found(struct fill *fill, struct fill_item *item, const struct source_object *found)
+{
+    const char *identity = found->validator_is_strong ? "" : fill->request->context.identity;
+    pool_lock(fill->engine->pool);
+    found_keep(fill->arena, found, &item->found);
+    pool_unlock(fill->engine->pool);
+    object_id(found->kind, found->authority, found->canonical, found->validator, identity, item->object);
+    item->is_resolved = true;
+    item->has_list = item->is_complete = item->size_learned = false;
+}
+
+static int resolve_run(struct pool_worker *worker, void *context, size_t index, struct err *err)
+{
+    struct fill *fill = context;
+    struct fill_item *item = &fill->items[index];
+    if (item->is_resolved)
+        return 0;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    const struct source_context *source_context = &fill->request->context;
+    const struct http_rules rules = fetch_rules(source_context);
+    struct source_object found;
+    if (source_resolve(item->source, pool_worker_http(worker, &rules), source_context, &item->input->url, arena, &found,
+                       clock_monotonic_ms() + RESOLVE_MS, fill->cancel, err) != 0)
+        return -1;
+    item_found(fill, item, &found);
+    return 0;
+}
+
+int fill_resolve(struct fill *fill, struct err *err)
+{
+    size_t failed;
+    if (pool_each(fill->engine->pool, fill->count, resolve_run, fill, fill->cancel, &failed, err) == 0)
+        return 0;
+    return err->code == ERR_CANCELLED ? -1 : fill_item_error(fill, failed, err);
+}
