@@ -240,8 +240,7 @@ static int download_finish(struct download *download, struct err *err)
 static int download_restart(struct download *download, struct err *err)
 {
     if (++download->restarts > FETCH_RESTARTS)
-        return err_set(err, ERR_UNAVAILABLE, "%s: the server's answers do not fit together",
-                       download->want->found->display);
+        return err_set(err, ERR_UNAVAILABLE, "the server's answers do not fit together");
     return partial_restart(download->partial, err);
 }
 

@@ -28,7 +28,7 @@ static int refuse(struct transfer *transfer, enum part_verdict verdict, struct e
                   const char *why)
 {
     transfer->verdict = verdict;
-    return err_set(err, code, "%s: %s", transfer->found->display, why);
+    return err_set(err, code, "%s", why);
 }
 
 /* Bytes of another version must never meet those that are there (faults 58, 59). */
@@ -123,7 +123,7 @@ static enum part_verdict verdict_of_status(const struct transfer *transfer, cons
                                            struct err *err)
 {
     if (response->status == 412 || response->status == 416) {
-        err_set(err, ERR_UNAVAILABLE, "%s: the object changed during the download", transfer->found->display);
+        err_set(err, ERR_UNAVAILABLE, "the object changed during the download");
         return PART_CHANGED;
     }
     source_status_error(response, transfer->found->display, err);
@@ -142,7 +142,7 @@ static void response_judge(struct transfer *transfer, const struct http_response
         return;
     if (transfer->end != UINT64_MAX && transfer->got < transfer->end - transfer->offset) {
         transfer->verdict = PART_RETRY;
-        err_set(err, ERR_UNAVAILABLE, "%s: the server sent fewer bytes than it said", transfer->found->display);
+        err_set(err, ERR_UNAVAILABLE, "the server sent fewer bytes than it said");
     }
 }
 

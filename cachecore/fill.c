@@ -121,7 +121,8 @@ static int fill_rounds(struct fill *fill, struct err *err)
         if (fetched != 0)
             return fetched < 0 ? -1 : 0;
     }
-    return err_set(err, ERR_UNAVAILABLE, "a source changed again and again while it was being downloaded; try again later");
+    return err_set(err, ERR_UNAVAILABLE,
+                   "a source changed again and again while it was being downloaded; try again later");
 }
 
 static void result_make(const struct fill *fill, struct fill_result *out)
@@ -153,8 +154,8 @@ static int fill_stages(struct fill *fill, struct err *err)
     return fill->request->local_store ? fill_copy(fill, err) : 0;
 }
 
-int fill_run(struct engine *engine, const struct fill_request *request, struct arena *arena, struct fill_progress *progress,
-             struct fill_result *out, const atomic_bool *cancel, struct err *err)
+int fill_run(struct engine *engine, const struct fill_request *request, struct arena *arena,
+             struct fill_progress *progress, struct fill_result *out, const atomic_bool *cancel, struct err *err)
 {
     struct fill fill = {.engine = engine, .request = request, .arena = arena, .progress = progress, .cancel = cancel};
     atomic_store(&progress->stage, FILL_RESOLVING);

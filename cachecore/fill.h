@@ -34,8 +34,8 @@ struct fill_request {
 
 /* Read by other threads while the fill runs. */
 struct fill_progress {
-    _Atomic uint64_t bytes_done;  /* of bytes_total: from the cache, fetched or copied */
-    _Atomic uint64_t bytes_total; /* 0 until all is resolved */
+    _Atomic uint64_t bytes_done;    /* of bytes_total: from the cache, fetched or copied */
+    _Atomic uint64_t bytes_total;   /* 0 until all is resolved */
     _Atomic uint64_t bytes_fetched; /* left a source because of this fill */
     _Atomic int stage;              /* enum fill_stage */
     _Atomic uint32_t inputs;        /* how many; 0 until the list is read */
@@ -43,8 +43,9 @@ struct fill_progress {
 enum fill_stage { FILL_RESOLVING, FILL_FETCHING, FILL_COPYING, FILL_DONE };
 
 struct fill_input_result {
-    const char *place; /* where the snapshot goes in the volume: a directory for a prefix, the file's full path for one object */
-    bool is_file;      /* one object: the snapshot has one file and place is its path */
+    const char *
+        place; /* where the snapshot goes in the volume: a directory for a prefix, the file's full path for one object */
+    bool is_file; /* one object: the snapshot has one file and place is its path */
     const char *display;
     char snapshot[SHA256_HEX];
     struct snapshot list;
@@ -57,5 +58,5 @@ struct fill_result {
 };
 
 /* Errors are prefixed with "input N (<display>): ". *cancel true: stops soon with ERR_CANCELLED, partials kept. */
-int fill_run(struct engine *engine, const struct fill_request *request, struct arena *arena, struct fill_progress *progress,
-             struct fill_result *out, const atomic_bool *cancel, struct err *err);
+int fill_run(struct engine *engine, const struct fill_request *request, struct arena *arena,
+             struct fill_progress *progress, struct fill_result *out, const atomic_bool *cancel, struct err *err);

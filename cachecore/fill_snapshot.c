@@ -50,8 +50,8 @@ static int pin_read(struct fill *fill, struct fill_item *item, struct err *err)
     const char *pin = item->input->snapshot;
     if (store_snapshot_read(fill->request->store, pin, &text, err) != 0)
         return -1;
-    if (text.len > LIST_MAX || snapshot_parse(fill->arena, text.data, text.len, 1, &list, err) != 0 || list.count != 1 ||
-        !pin_is_of_item(fill, item, &list.files[0]))
+    if (text.len > LIST_MAX || snapshot_parse(fill->arena, text.data, text.len, 1, &list, err) != 0 ||
+        list.count != 1 || !pin_is_of_item(fill, item, &list.files[0]))
         return err_set(err, ERR_DENIED, "snapshot %s is not one of this input as this requester may see it", pin);
     item->list = list;
     memcpy(item->object, list.files[0].object, sizeof(item->object));
@@ -74,8 +74,9 @@ static int pin_check(const struct fill_item *item, struct err *err)
     const char *pin = item->input->snapshot;
     if (!pin || !item->has_list || strcmp(pin, item->snapshot) == 0)
         return 0;
-    return err_set(err, ERR_NOT_FOUND, "snapshot %s is no longer in the cache, and the source has another version now (snapshot %s)",
-                   pin, item->snapshot);
+    return err_set(err, ERR_NOT_FOUND,
+                   "snapshot %s is no longer in the cache, and the source has another version now (snapshot %s)", pin,
+                   item->snapshot);
 }
 
 /* --- before the download --- */

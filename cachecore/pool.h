@@ -49,8 +49,8 @@ void pool_wait_locked(struct pool *pool, int64_t deadline_ms);
  * returned, and *failed names its index; ERR_CANCELLED when *cancel became true (run sees that itself).
  */
 typedef int (*pool_each_run)(struct pool_worker *worker, void *context, size_t index, struct err *err);
-int pool_each(struct pool *pool, size_t count, pool_each_run run, void *context, const atomic_bool *cancel, size_t *failed,
-              struct err *err);
+int pool_each(struct pool *pool, size_t count, pool_each_run run, void *context, const atomic_bool *cancel,
+              size_t *failed, struct err *err);
 
 /* This thread's handle under these rules: connections and sessions are kept from unit to unit. */
 struct http *pool_worker_http(struct pool_worker *worker, const struct http_rules *rules);

@@ -79,8 +79,8 @@ static void each_wait_locked(struct each *each, const atomic_bool *cancel)
     }
 }
 
-int pool_each(struct pool *pool, size_t count, pool_each_run run, void *context, const atomic_bool *cancel, size_t *failed,
-              struct err *err)
+int pool_each(struct pool *pool, size_t count, pool_each_run run, void *context, const atomic_bool *cancel,
+              size_t *failed, struct err *err)
 {
     struct each each = {.pool = pool, .run = run, .context = context, .count = count};
     each.group = (struct pool_group){.take = each_take, .context = &each};
