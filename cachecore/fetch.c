@@ -7,6 +7,7 @@
 #include "cachecore/fetch_internal.h"
 
 #define TRANSFERS 16u
+#define ASKS 8u
 
 /* One caller of fetch_objects: a window of wants in work, in order. */
 struct batch {
@@ -33,6 +34,7 @@ struct engine *engine_new(const struct engine_config *config)
 {
     struct engine *engine = mem_alloc(sizeof(*engine));
     engine->pool = pool_new(config->transfers > 0 ? config->transfers : TRANSFERS);
+    engine->asks = pool_new(ASKS);
     engine->part_size = config->part_size > 0 ? config->part_size : FETCH_PART_SIZE;
     engine->locked.memo = mem_calloc(FETCH_MEMO, sizeof(*engine->locked.memo));
     return engine;
@@ -43,6 +45,7 @@ void engine_free(struct engine *engine)
     if (!engine)
         return;
     pool_free(engine->pool);
+    pool_free(engine->asks);
     free(engine->locked.memo);
     free(engine);
 }

@@ -48,7 +48,8 @@ struct download {
 };
 
 struct engine {
-    struct pool *pool;
+    struct pool *pool; /* moves bytes */
+    struct pool *asks; /* asks sources what they have: short requests that must not wait behind long ones */
     uint64_t part_size;
     /* under the pool's lock */
     struct {

@@ -22,7 +22,7 @@ struct fill_item {
 struct fill {
     struct engine *engine;
     const struct fill_request *request;
-    struct arena *arena; /* of the fill's own thread; others use it under the pool's lock */
+    struct arena *arena; /* of the fill's own thread; others use it under the lock of the asking pool */
     struct fill_progress *progress;
     const atomic_bool *cancel;
     struct inputs inputs;

@@ -74,7 +74,7 @@ static int list_fetch(struct fill *fill, const struct url *url, struct err *err)
     struct list_job job = {.fill = fill, .url = url};
     size_t failed;
     job.source = source_allowed(fill, url, err) == 0 ? source_for(url, err) : NULL;
-    int result = job.source ? pool_each(fill->engine->pool, 1, list_run, &job, fill->cancel, &failed, err) : -1;
+    int result = job.source ? pool_each(fill->engine->asks, 1, list_run, &job, fill->cancel, &failed, err) : -1;
     if (result == 0)
         result = inputs_parse(fill->arena, job.text.data ? job.text.data : "", job.text.len, &fill->inputs, err);
     str_deinit(&job.text);
@@ -148,9 +148,9 @@ static void found_keep(struct arena *arena, const struct source_object *from, st
 static void item_found(struct fill *fill, struct fill_item *item, const struct source_object *found)
 {
     const char *identity = found->validator_is_strong ? "" : fill->request->context.identity;
-    pool_lock(fill->engine->pool);
+    pool_lock(fill->engine->asks);
     found_keep(fill->arena, found, &item->found);
-    pool_unlock(fill->engine->pool);
+    pool_unlock(fill->engine->asks);
     object_id(found->kind, found->authority, found->canonical, found->validator, identity, item->object);
     item->is_resolved = true;
     item->has_list = item->is_complete = item->size_learned = false;
@@ -176,7 +176,7 @@ static int resolve_run(struct pool_worker *worker, void *context, size_t index, 
 int fill_resolve(struct fill *fill, struct err *err)
 {
     size_t failed;
-    if (pool_each(fill->engine->pool, fill->count, resolve_run, fill, fill->cancel, &failed, err) == 0)
+    if (pool_each(fill->engine->asks, fill->count, resolve_run, fill, fill->cancel, &failed, err) == 0)
         return 0;
     return err->code == ERR_CANCELLED ? -1 : fill_item_error(fill, failed, err);
 }

@@ -31,7 +31,7 @@ struct pool_worker {
 
 struct pool {
     struct pool_worker *workers;
-    unsigned max;
+    unsigned max, group_max;
     struct {
         pthread_mutex_t mutex;
         pthread_cond_t work;
@@ -51,12 +51,13 @@ static void condition_init(pthread_cond_t *condition)
     pthread_condattr_destroy(&attributes);
 }
 
-struct pool *pool_new(unsigned threads_max)
+struct pool *pool_new(unsigned group_max)
 {
-    assert(threads_max > 0 && threads_max <= THREADS_MAX);
+    assert(group_max > 0 && group_max <= THREADS_MAX);
     struct pool *pool = mem_alloc(sizeof(*pool));
-    pool->workers = mem_calloc(threads_max, sizeof(*pool->workers));
-    pool->max = threads_max;
+    pool->group_max = group_max;
+    pool->max = group_max + (group_max + 3) / 4;
+    pool->workers = mem_calloc(pool->max, sizeof(*pool->workers));
     pthread_mutex_init(&pool->locked.mutex, NULL);
     condition_init(&pool->locked.work);
     condition_init(&pool->locked.changed);
@@ -100,7 +101,7 @@ void pool_enter_locked(struct pool *pool, struct pool_group *group)
     pool->locked.groups = group;
 }
 
-void pool_leave_locked(struct pool *pool, struct pool_group *group)
+static void group_unlink(struct pool *pool, const struct pool_group *group)
 {
     struct pool_group **at = &pool->locked.groups;
     while (*at != group)
@@ -108,9 +109,16 @@ void pool_leave_locked(struct pool *pool, struct pool_group *group)
     *at = group->next;
 }
 
+void pool_leave_locked(struct pool *pool, struct pool_group *group)
+{
+    while (group->active > 0)
+        pool_wait_locked(pool, CLOCK_NEVER);
+    group_unlink(pool, group);
+}
+
 static void group_to_end(struct pool *pool, struct pool_group *group)
 {
-    pool_leave_locked(pool, group);
+    group_unlink(pool, group);
     struct pool_group **at = &pool->locked.groups;
     while (*at)
         at = &(*at)->next;
@@ -118,16 +126,17 @@ static void group_to_end(struct pool *pool, struct pool_group *group)
     group->next = NULL;
 }
 
-static bool unit_take(struct pool *pool, struct pool_unit *out, int64_t *due_ms)
+static struct pool_group *unit_take(struct pool *pool, struct pool_unit *out, int64_t *due_ms)
 {
     int64_t now_ms = clock_monotonic_ms();
     for (struct pool_group *group = pool->locked.groups; group; group = group->next) {
-        if (!group->take(group->context, now_ms, out, due_ms))
+        if (group->active >= pool->group_max || !group->take(group->context, now_ms, out, due_ms))
             continue;
+        group->active++;
         group_to_end(pool, group);
-        return true;
+        return group;
     }
-    return false;
+    return NULL;
 }
 
 static void wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline_ms)
@@ -169,7 +178,8 @@ static void worker_loop_locked(struct pool_worker *worker)
     while (!pool->locked.closing) {
         struct pool_unit unit;
         int64_t due_ms = CLOCK_NEVER;
-        if (!unit_take(pool, &unit, &due_ms)) {
+        struct pool_group *group = unit_take(pool, &unit, &due_ms);
+        if (!group) {
             if (!idle_wait(pool, due_ms, idle_end_ms))
                 return;
             continue;
@@ -179,6 +189,8 @@ static void worker_loop_locked(struct pool_worker *worker)
         pool_unlock(pool);
         unit.run(worker, unit.context);
         pool_lock(pool);
+        if (--group->active == 0)
+            pool_tell_locked(pool);
         idle_end_ms = clock_monotonic_ms() + POOL_IDLE_MS;
     }
 }

@@ -12,7 +12,9 @@
 struct pool;
 struct pool_worker;
 
-struct pool *pool_new(unsigned threads_max);
+/* No group gets more than group_max threads, so that one whose sources stall leaves some to the others; there are a quarter more
+ * in all. */
+struct pool *pool_new(unsigned group_max);
 void pool_free(struct pool *pool); /* no group may be left */
 DEFINE_CLEANUP(struct pool *, pool_free);
 
@@ -29,12 +31,13 @@ struct pool_group {
     pool_take take;
     void *context;
     struct pool_group *next; /* the pool's */
+    unsigned active;         /* the pool's: units that run */
 };
 
 void pool_lock(struct pool *pool);
 void pool_unlock(struct pool *pool);
 
-/* All under the lock. A group leaves when none of its units runs any more; the caller sees to that. */
+/* All under the lock. Leaving waits until none of the group's units runs any more. */
 void pool_enter_locked(struct pool *pool, struct pool_group *group);
 void pool_leave_locked(struct pool *pool, struct pool_group *group);
 /* There may be work: wakes a thread or starts one. ERR_UNAVAILABLE when there is no thread at all and none can be started. */

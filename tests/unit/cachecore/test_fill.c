@@ -116,6 +116,27 @@ static void test_cancelled_owner_hands_over(void **state)
     run_free(runs[1]);
 }
 
+/* row 107: a fill whose source stalls with every part leaves threads to the others. */
+static void test_stalled_fill_leaves_room(void **state)
+{
+    struct fixture *fixture = *state;
+    pthread_t thread;
+    serve(fixture, (struct origin_object){.path = "/stalled", .etag = "\"v1\"", .hold = 1});
+    serve(fixture, (struct origin_object){.path = "/other", .etag = "\"v1\""});
+    struct run *stalled = run_new(fixture, "@/stalled");
+    assert_int_equal(pthread_create(&thread, NULL, run_fill, stalled), 0);
+    while (atomic_load(&stalled->progress.stage) != FILL_FETCHING)
+        poll(NULL, 0, 5);
+    struct run *other = fill(fixture, "@/other");
+    expect_input(other, 0, fixture->data, SIZE);
+    assert_int_equal(atomic_load(&stalled->progress.bytes_done), 0);
+    origin_hold(fixture->origin, "/stalled", 0);
+    pthread_join(thread, NULL);
+    expect_input(stalled, 0, fixture->data, SIZE);
+    run_free(stalled);
+    run_free(other);
+}
+
 /* row 84: what is on disk when a fill ends early is not asked for again, by another process either (another engine and store). */
 static void test_resume(void **state)
 {
@@ -213,7 +234,7 @@ static void test_class_rules(void **state)
     struct run *address = fill(fixture, "@/a");
     expect_error(address, ERR_DENIED, "address not allowed");
     struct run *prefix = fill(fixture, "s3://bucket/a/ -> b/");
-    expect_error(prefix, ERR_UNSUPPORTED, "input 1 (");
+    expect_error(prefix, ERR_UNSUPPORTED, "prefixes and globs");
     struct run *scheme = fill(fixture, "gs://bucket/key");
     expect_error(scheme, ERR_UNSUPPORTED, "gs://");
     assert_int_equal(origin_seen(fixture->origin, "/a").gets, 0);
@@ -250,8 +271,15 @@ static void test_copy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_cold_then_warm), TEST(test_many_inputs),       TEST(test_join), TEST(test_cancelled_owner_hands_over),
-        TEST(test_resume),         TEST(test_list_in_an_object), TEST(test_pin),  TEST(test_class_rules),
+        TEST(test_cold_then_warm),
+        TEST(test_many_inputs),
+        TEST(test_join),
+        TEST(test_cancelled_owner_hands_over),
+        TEST(test_resume),
+        TEST(test_list_in_an_object),
+        TEST(test_pin),
+        TEST(test_class_rules),
+        TEST(test_stalled_fill_leaves_room),
         TEST(test_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
