@@ -154,6 +154,7 @@ static void job_end(struct copy *copy, struct copy_job *job)
 static void task_part(struct copy *copy, const struct task *task, uint8_t *buffer)
 {
     struct slot *slot = task->slot;
+    assert(slot);
     struct err err = ERR_INIT;
     int result = copy_job_part(&copy->way, &slot->job, task->part, buffer, BUFFER_SIZE, &err);
     pthread_mutex_lock(&copy->locked.mutex);

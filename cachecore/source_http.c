@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <string.h>
 
 #include "cachecore/credentials.h"
@@ -11,6 +12,7 @@ static void canonical_keep_query(const struct url *url, struct arena *arena, str
     char digest[SHA256_HEX];
     if (object->validator_is_strong || !url->is_signed)
         return;
+    assert(url->query);
     digest_sha256_hex(url->query, strlen(url->query), digest);
     object->canonical = arena_printf(arena, "%s#%s", object->canonical, digest);
 }

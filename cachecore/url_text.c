@@ -24,9 +24,11 @@ static int hex_value(char c)
 /* The byte that "%XX" at text stands for, -1 if it is no escape. */
 static int escape_value(const char *text, size_t left)
 {
-    if (left < 3 || text[0] != '%' || hex_value(text[1]) < 0 || hex_value(text[2]) < 0)
+    if (left < 3 || text[0] != '%')
         return -1;
-    return hex_value(text[1]) << 4 | hex_value(text[2]);
+    int high = hex_value(text[1]);
+    int low = hex_value(text[2]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
 bool url_escapes_are_valid(const char *text)

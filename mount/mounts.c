@@ -156,7 +156,9 @@ static int unmount_once(struct mounts *mounts, struct job *job, bool lazy, struc
     struct plan plan = {.op = PLAN_UNMOUNT, .target = job->what, .lazy = lazy};
     struct job_result result;
     job->plan = &plan;
-    return mounts_job_run(mounts, job, &result, err);
+    int failed = mounts_job_run(mounts, job, &result, err);
+    job->plan = NULL;
+    return failed;
 }
 
 int mounts_unmount(struct mounts *mounts, const char *bucket, const char *target, int64_t deadline_ms, struct err *err)
