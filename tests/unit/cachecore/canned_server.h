@@ -30,7 +30,10 @@ struct canned {
     size_t len;        /* 0: strlen(bytes) */
     enum canned_after after;
     const char *repeat; /* of CANNED_REPEAT */
+    bool once;          /* the next entry of the same path answers later requests */
 };
+
+#define CANNED_MAX 128
 
 struct canned_server {
     const struct canned *table;
@@ -39,7 +42,11 @@ struct canned_server {
     uint16_t port;
     pthread_t thread;
     atomic_uint connections, requests, stalls;
-    char last_request[16384]; /* read by the test when no request is under way */
+    bool used[CANNED_MAX];
+    struct {
+        pthread_mutex_t mutex;
+        char last_request[16384];
+    } locked;
 };
 
 static bool canned_send(int fd, const char *data, size_t len)
@@ -65,31 +72,47 @@ static bool canned_send_text(const struct canned_server *server, int fd, const s
            canned_send(fd, port + 2, strlen(port + 2));
 }
 
-/* One request's head into last_request. False at the end of the connection. */
-static bool canned_read(struct canned_server *server, int fd)
+/* One request's head. False at the end of the connection. */
+static bool canned_read(struct canned_server *server, int fd, char *request, size_t size)
 {
     size_t used = 0;
-    while (used + 1 < sizeof(server->last_request)) {
-        ssize_t got = recv(fd, server->last_request + used, sizeof(server->last_request) - used - 1, 0);
+    while (used + 1 < size) {
+        ssize_t got = recv(fd, request + used, size - used - 1, 0);
         if (got <= 0)
             return false;
         used += (size_t)got;
-        server->last_request[used] = '\0';
-        if (strstr(server->last_request, "\r\n\r\n"))
-            return true;
+        request[used] = '\0';
+        if (!strstr(request, "\r\n\r\n"))
+            continue;
+        pthread_mutex_lock(&server->locked.mutex);
+        snprintf(server->locked.last_request, sizeof(server->locked.last_request), "%s", request);
+        pthread_mutex_unlock(&server->locked.mutex);
+        return true;
     }
     return false;
 }
 
-static const struct canned *canned_find(const struct canned_server *server)
+static const struct canned *canned_find(struct canned_server *server, const char *request)
 {
-    const char *path = strchr(server->last_request, ' ') + 1;
+    const char *path = strchr(request, ' ') + 1;
     size_t len = strcspn(path, " ?");
     for (size_t i = 0; i < server->count; i++) {
-        if (strlen(server->table[i].path) == len && memcmp(server->table[i].path, path, len) == 0)
-            return &server->table[i];
+        const char *known = server->table[i].path;
+        if (server->used[i] || strlen(known) != len || memcmp(known, path, len) != 0)
+            continue;
+        server->used[i] = server->table[i].once;
+        return &server->table[i];
     }
     return NULL;
+}
+
+/* Whether the last request held the text. */
+static bool canned_was_asked(struct canned_server *server, const char *text)
+{
+    pthread_mutex_lock(&server->locked.mutex);
+    bool found = strstr(server->locked.last_request, text) != NULL;
+    pthread_mutex_unlock(&server->locked.mutex);
+    return found;
 }
 
 static void canned_wait_for_end(int fd)
@@ -102,10 +125,11 @@ static void canned_wait_for_end(int fd)
 /* False when the connection is to be closed. */
 static bool canned_answer(struct canned_server *server, int fd)
 {
-    if (!canned_read(server, fd))
+    char request[16384];
+    if (!canned_read(server, fd, request, sizeof(request)))
         return false;
     atomic_fetch_add(&server->requests, 1);
-    const struct canned *canned = canned_find(server);
+    const struct canned *canned = canned_find(server, request);
     if (!canned || !canned_send_text(server, fd, canned))
         return false;
     if (canned->after == CANNED_STALL) {
@@ -138,6 +162,8 @@ static void canned_start(struct canned_server *server, const struct canned *tabl
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
     memset(server, 0, sizeof(*server));
+    assert(count <= CANNED_MAX);
+    pthread_mutex_init(&server->locked.mutex, NULL);
     server->table = table;
     server->count = count;
     server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

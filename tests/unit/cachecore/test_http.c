@@ -20,77 +20,81 @@ static char long_header[1200000];
 
 static struct canned table[] = {
     {"/ok", OK "Content-Length: 5\r\nETag: \"e1\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nhello", 0,
-     CANNED_KEEP, NULL},
-    {"/chunked", OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Trailer: t\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/until-close", OK "\r\nhello", 0, CANNED_CLOSE, NULL},
+     CANNED_KEEP, NULL, false},
+    {"/chunked", OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Trailer: t\r\n\r\n", 0, CANNED_KEEP, NULL,
+     false},
+    {"/until-close", OK "\r\nhello", 0, CANNED_CLOSE, NULL, false},
     {"/interim",
      "HTTP/1.1 100 Continue\r\nContent-Length: 9\r\n\r\nHTTP/1.1 103 Early Hints\r\nETag: \"no\"\r\n\r\n" OK
      "Content-Length: 5\r\n\r\nhello",
-     0, CANNED_KEEP, NULL},
-    {"/empty", OK "Content-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
+     0, CANNED_KEEP, NULL, false},
+    {"/empty", OK "Content-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
     {"/range", "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-6/1000\r\nContent-Length: 5\r\n\r\nhello", 0,
-     CANNED_KEEP, NULL},
+     CANNED_KEEP, NULL, false},
     {"/unsatisfied", "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */0\r\nContent-Length: 0\r\n\r\n", 0,
-     CANNED_KEEP, NULL},
-    {"/204", "HTTP/1.1 204 No Content\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/304", "HTTP/1.1 304 Not Modified\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/404", "HTTP/1.1 404 Not Found\r\nContent-Length: 81\r\n\r\n" XML, 0, CANNED_KEEP, NULL},
-    {"/410", "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/429", "HTTP/1.1 429 Slow\r\nContent-Length: 0\r\nRetry-After: 7\r\n\r\n", 0, CANNED_KEEP, NULL},
+     CANNED_KEEP, NULL, false},
+    {"/204", "HTTP/1.1 204 No Content\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/304", "HTTP/1.1 304 Not Modified\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/404", "HTTP/1.1 404 Not Found\r\nContent-Length: 81\r\n\r\n" XML, 0, CANNED_KEEP, NULL, false},
+    {"/410", "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/429", "HTTP/1.1 429 Slow\r\nContent-Length: 0\r\nRetry-After: 7\r\n\r\n", 0, CANNED_KEEP, NULL, false},
     {"/503-date",
      "HTTP/1.1 503 No\r\nContent-Length: 0\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
      "Retry-After: Sun, 06 Nov 1994 08:49:49 GMT\r\n\r\n",
-     0, CANNED_KEEP, NULL},
+     0, CANNED_KEEP, NULL, false},
     {"/503-absurd", "HTTP/1.1 503 No\r\nContent-Length: 0\r\nRetry-After: 99999999999999999999\r\n\r\n", 0, CANNED_KEEP,
-     NULL},
+     NULL, false},
     {"/503-far", "HTTP/1.1 503 No\r\nContent-Length: 0\r\nRetry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n\r\n", 0,
-     CANNED_KEEP, NULL},
+     CANNED_KEEP, NULL, false},
     {"/error-endless", "HTTP/1.1 500 No\r\n\r\n" XML, 0, CANNED_REPEAT,
-     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
-    {"/early", OK "Content-Length: 10\r\n\r\n7 bytes", 0, CANNED_CLOSE, NULL},
-    {"/early-chunk", OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 0, CANNED_CLOSE, NULL},
-    {"/nothing", "", 0, CANNED_CLOSE, NULL},
-    {"/bad-chunk", OK "Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n", 0, CANNED_CLOSE, NULL},
-    {"/endless", OK "\r\nhello", 0, CANNED_REPEAT, "hello, hello, hello, hello"},
-    {"/endless-chunks", OK "Transfer-Encoding: chunked\r\n\r\n", 0, CANNED_REPEAT, "5\r\nhello\r\n"},
-    {"/large", OK "Content-Length: 1001\r\n\r\n", 0, CANNED_STALL, NULL},
-    {"/negative", OK "Content-Length: -1\r\n\r\nhello", 0, CANNED_CLOSE, NULL},
-    {"/overflow", OK "Content-Length: 9223372036854775808\r\n\r\nhello", 0, CANNED_CLOSE, NULL},
-    {"/two-lengths", OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", 0, CANNED_CLOSE, NULL},
-    {"/same-lengths", OK "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 0, CANNED_CLOSE, NULL},
-    {"/gzip", OK "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", 0, CANNED_CLOSE, NULL},
-    {"/te-gzip", OK "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 0, CANNED_CLOSE, NULL},
-    {"/identity", OK "Content-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello", 0, CANNED_CLOSE, NULL},
-    {"/nul", nul_header, sizeof(nul_header) - 1, CANNED_CLOSE, NULL},
-    {"/many-headers", many_headers, 0, CANNED_CLOSE, NULL},
-    {"/long-header", long_header, 0, CANNED_CLOSE, NULL},
-    {"/http09", "hello, this is no HTTP at all\n", 0, CANNED_CLOSE, NULL},
-    {"/stall", OK "Content-Length: 100\r\n\r\nhello", 0, CANNED_STALL, NULL},
-    {"/silent", "", 0, CANNED_STALL, NULL},
-    {"/moved", "HTTP/1.1 302 Found\r\nLocation: ok\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
+     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", false},
+    {"/early", OK "Content-Length: 10\r\n\r\n7 bytes", 0, CANNED_CLOSE, NULL, false},
+    {"/early-chunk", OK "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 0, CANNED_CLOSE, NULL, false},
+    {"/nothing", "", 0, CANNED_CLOSE, NULL, false},
+    {"/bad-chunk", OK "Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n", 0, CANNED_CLOSE, NULL, false},
+    {"/endless", OK "\r\nhello", 0, CANNED_REPEAT, "hello, hello, hello, hello", false},
+    {"/endless-chunks", OK "Transfer-Encoding: chunked\r\n\r\n", 0, CANNED_REPEAT, "5\r\nhello\r\n", false},
+    {"/large", OK "Content-Length: 1001\r\n\r\n", 0, CANNED_STALL, NULL, false},
+    {"/negative", OK "Content-Length: -1\r\n\r\nhello", 0, CANNED_CLOSE, NULL, false},
+    {"/overflow", OK "Content-Length: 9223372036854775808\r\n\r\nhello", 0, CANNED_CLOSE, NULL, false},
+    {"/two-lengths", OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", 0, CANNED_CLOSE, NULL, false},
+    {"/same-lengths", OK "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 0, CANNED_CLOSE, NULL, false},
+    {"/gzip", OK "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", 0, CANNED_CLOSE, NULL, false},
+    {"/te-gzip", OK "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 0, CANNED_CLOSE, NULL, false},
+    {"/identity", OK "Content-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello", 0, CANNED_CLOSE, NULL, false},
+    {"/nul", nul_header, sizeof(nul_header) - 1, CANNED_CLOSE, NULL, false},
+    {"/many-headers", many_headers, 0, CANNED_CLOSE, NULL, false},
+    {"/long-header", long_header, 0, CANNED_CLOSE, NULL, false},
+    {"/http09", "hello, this is no HTTP at all\n", 0, CANNED_CLOSE, NULL, false},
+    {"/stall", OK "Content-Length: 100\r\n\r\nhello", 0, CANNED_STALL, NULL, false},
+    {"/silent", "", 0, CANNED_STALL, NULL, false},
+    {"/moved", "HTTP/1.1 302 Found\r\nLocation: ok\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
     {"/to-file", "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP,
-     NULL},
+     NULL, false},
     {"/to-private", "HTTP/1.1 302 Found\r\nLocation: http://10.0.0.1/x\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP,
-     NULL},
+     NULL, false},
     {"/to-metadata", "HTTP/1.1 302 Found\r\nLocation: http://2852039166/latest\r\nContent-Length: 0\r\n\r\n", 0,
-     CANNED_KEEP, NULL},
+     CANNED_KEEP, NULL, false},
     {"/to-user", "HTTP/1.1 302 Found\r\nLocation: http://u:s3cret@127.0.0.1/x\r\nContent-Length: 0\r\n\r\n", 0,
-     CANNED_KEEP, NULL},
-    {"/to-nowhere", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/to-itself", "HTTP/1.1 302 Found\r\nLocation: /to-itself\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/a", "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/b", "HTTP/1.1 302 Found\r\nLocation: /a\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/5", "HTTP/1.1 301 Moved\r\nLocation: /4\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/4", "HTTP/1.1 302 Found\r\nLocation: /3\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/3", "HTTP/1.1 303 See\r\nLocation: /2\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/2", "HTTP/1.1 307 Temporary\r\nLocation: /1\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/1", "HTTP/1.1 308 Permanent\r\nLocation: ok\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/6", "HTTP/1.1 302 Found\r\nLocation: /5\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL},
-    {"/to-localhost", "HTTP/1.1 302 Found\r\nLocation: http://localhost:%P/ok\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 0,
-     CANNED_CLOSE, NULL},
-    {"/to-localhost-403", "HTTP/1.1 302 Found\r\nLocation: http://localhost:%P/403\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 0,
-     CANNED_CLOSE, NULL},
-    {"/403", "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", 0, CANNED_CLOSE, NULL},
+     CANNED_KEEP, NULL, false},
+    {"/to-nowhere", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/to-itself", "HTTP/1.1 302 Found\r\nLocation: /to-itself\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL,
+     false},
+    {"/a", "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/b", "HTTP/1.1 302 Found\r\nLocation: /a\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/5", "HTTP/1.1 301 Moved\r\nLocation: /4\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/4", "HTTP/1.1 302 Found\r\nLocation: /3\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/3", "HTTP/1.1 303 See\r\nLocation: /2\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/2", "HTTP/1.1 307 Temporary\r\nLocation: /1\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/1", "HTTP/1.1 308 Permanent\r\nLocation: ok\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/6", "HTTP/1.1 302 Found\r\nLocation: /5\r\nContent-Length: 0\r\n\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/to-localhost",
+     "HTTP/1.1 302 Found\r\nLocation: http://localhost:%P/ok\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 0,
+     CANNED_CLOSE, NULL, false},
+    {"/to-localhost-403",
+     "HTTP/1.1 302 Found\r\nLocation: http://localhost:%P/403\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 0,
+     CANNED_CLOSE, NULL, false},
+    {"/403", "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", 0, CANNED_CLOSE, NULL, false},
 };
 
 static struct canned_server server;
@@ -302,15 +306,15 @@ static void credentials_stay_with_their_host(void **state)
     (void)state;
     struct http_response response;
     assert_int_equal(get_with_credentials("/ok", &response), 200);
-    assert_non_null(strstr(server.last_request, "Authorization: Bearer s3cret\r\n"));
+    assert_true(canned_was_asked(&server, "Authorization: Bearer s3cret\r\n"));
     assert_false(response.credentials_dropped);
     assert_int_equal(get_with_credentials("/moved", &response), 200);
-    assert_non_null(strstr(server.last_request, "GET /ok"));
-    assert_non_null(strstr(server.last_request, "Authorization: Bearer s3cret\r\n"));
+    assert_true(canned_was_asked(&server, "GET /ok"));
+    assert_true(canned_was_asked(&server, "Authorization: Bearer s3cret\r\n"));
     assert_int_equal(get_with_credentials("/to-localhost", &response), 200);
-    assert_non_null(strstr(server.last_request, "Host: localhost"));
-    assert_null(strstr(server.last_request, "s3cret"));
-    assert_non_null(strstr(server.last_request, "X-Plain: p\r\n"));
+    assert_true(canned_was_asked(&server, "Host: localhost"));
+    assert_false(canned_was_asked(&server, "s3cret"));
+    assert_true(canned_was_asked(&server, "X-Plain: p\r\n"));
     assert_true(response.credentials_dropped);
     assert_int_equal(get_with_credentials("/to-localhost-403", &response), 403);
     assert_true(response.credentials_dropped);
@@ -327,9 +331,9 @@ static void requests_are_plain(void **state)
     assert_int_equal(get(&loopback, "/ok", &body, &response, &err), 0);
     unsetenv("http_proxy");
     unsetenv("ALL_PROXY");
-    assert_non_null(strstr(server.last_request, "GET /ok?s3cret HTTP/1.1\r\n"));
-    assert_non_null(strstr(server.last_request, "Accept-Encoding: identity\r\n"));
-    assert_null(strstr(server.last_request, "Cookie"));
+    assert_true(canned_was_asked(&server, "GET /ok?s3cret HTTP/1.1\r\n"));
+    assert_true(canned_was_asked(&server, "Accept-Encoding: identity\r\n"));
+    assert_false(canned_was_asked(&server, "Cookie"));
     str_deinit(&body.text);
 }
 

@@ -1,0 +1,188 @@
+/* What a secret says, under the names in use; halves and line breaks (row 34 of the table of faults). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cachecore/credentials.h"
+#include "cachecore/source.h"
+
+struct pair {
+    const char *key;
+    const char *value;
+};
+
+static void map_fill(struct secret_map *map, const struct pair *pairs, size_t max)
+{
+    for (size_t i = 0; i < max && pairs[i].key; i++)
+        secret_map_add(map, pairs[i].key, pairs[i].value, strlen(pairs[i].value));
+}
+
+static void maps_deinit(struct secret_map *map)
+{
+    secret_map_deinit(map);
+}
+
+static const struct {
+    struct pair pairs[4];
+    const char *id, *secret, *token, *region; /* NULL: not there */
+} s3[] = {
+    {{{"AWS_ACCESS_KEY_ID", "i"},
+      {"AWS_SECRET_ACCESS_KEY", "k"},
+      {"AWS_SESSION_TOKEN", "t"},
+      {"AWS_DEFAULT_REGION", "eu-west-1"}},
+     "i",
+     "k",
+     "t",
+     "eu-west-1"},
+    {{{"key_id", "i"}, {"access_key", "k"}, {"session_token", "t"}}, "i", "k", "t", NULL},
+    {{{"accessKeyID", "i"}, {"secretAccessKey", "k"}}, "i", "k", NULL, NULL},
+    {{{"access-key", "i"}, {"secret-key", "k"}, {"region", "x-1"}}, "i", "k", NULL, "x-1"},
+    {{{"username", "u"}, {"password", "p"}}, NULL, NULL, NULL, NULL},
+    {{{"AWS_ACCESS_KEY_ID", ""}, {"AWS_SECRET_ACCESS_KEY", ""}}, NULL, NULL, NULL, NULL},
+    {{{NULL, NULL}}, NULL, NULL, NULL, NULL},
+};
+
+static void revealed_is(const struct secret *secret, const char *expected)
+{
+    assert_int_equal(secret != NULL, expected != NULL);
+    if (secret)
+        assert_string_equal(secret_reveal(secret), expected);
+}
+
+static void s3_keys_have_many_names(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(s3) / sizeof(s3[0]); i++) {
+        __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
+        struct err err = ERR_INIT;
+        struct credentials_s3 found;
+        map_fill(&map, s3[i].pairs, 4);
+        assert_int_equal(credentials_s3(&map, &found, &err), 0);
+        revealed_is(found.access_key_id, s3[i].id);
+        revealed_is(found.secret_key, s3[i].secret);
+        revealed_is(found.session_token, s3[i].token);
+        assert_int_equal(found.region != NULL, s3[i].region != NULL);
+        if (found.region)
+            assert_string_equal(found.region, s3[i].region);
+    }
+}
+
+static const struct {
+    struct pair pairs[4];
+    const char *host;
+    const char *header; /* NULL: none */
+} web[] = {
+    {{{"username", "Aladdin"}, {"password", "open sesame"}},
+     "h",
+     "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="}, /* RFC 7617, 2 */
+    {{{"username", "u"}, {"password", "pp"}}, "h", "Basic dTpwcA=="},
+    {{{"username", "u"}, {"password", "p"}}, "h", "Basic dTpw"},
+    {{{"token", "t"}}, "h", "Bearer t"},
+    {{{"bearer", "t"}}, "h", "Bearer t"},
+    {{{"HF_TOKEN", "t"}, {"username", "u"}, {"password", "p"}}, "h", "Bearer t"},
+    {{{"token", "t"}, {"https-host", "Data.example.com"}}, "data.example.com", "Bearer t"},
+    {{{"token", "t"}, {"https-host", "data.example.com"}}, "other.example.com", NULL},
+    {{{"AWS_ACCESS_KEY_ID", "i"}, {"AWS_SECRET_ACCESS_KEY", "k"}}, "h", NULL},
+    {{{NULL, NULL}}, "h", NULL},
+};
+
+static void web_credentials_become_a_header(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(web) / sizeof(web[0]); i++) {
+        __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
+        _cleanup_(arena_freep) struct arena *arena = arena_new();
+        struct err err = ERR_INIT;
+        const char *header;
+        map_fill(&map, web[i].pairs, 4);
+        assert_int_equal(credentials_web(&map, web[i].host, arena, &header, &err), 0);
+        assert_int_equal(header != NULL, web[i].header != NULL);
+        if (header)
+            assert_string_equal(header, web[i].header);
+    }
+}
+
+/* row 34 */
+static const struct {
+    struct pair pair;
+    enum err_code code;
+    const char *cause;
+} bad[] = {
+    {{"AWS_ACCESS_KEY_ID", "s3cret"}, ERR_UNAUTHENTICATED, "no key 'AWS_SECRET_ACCESS_KEY'"},
+    {{"AWS_SECRET_ACCESS_KEY", "s3cret"}, ERR_UNAUTHENTICATED, "no key 'AWS_ACCESS_KEY_ID'"},
+    {{"session_token", "s3cret"}, ERR_UNAUTHENTICATED, "no key 'AWS_ACCESS_KEY_ID'"},
+    {{"username", "s3cret"}, ERR_UNAUTHENTICATED, "no key 'password'"},
+    {{"password", "s3cret"}, ERR_UNAUTHENTICATED, "no key 'username'"},
+    {{"key_id", "s3cret\n"}, ERR_INVALID, "'key_id' holds a line break"},
+    {{"token", "s3cret\r\nX: y"}, ERR_INVALID, "'token' holds a line break"},
+    {{"token", "s3cret\x01"}, ERR_INVALID, "'token' holds a control"},
+    {{"AWS_REGION", "s3cret/evil"}, ERR_INVALID, "region"},
+};
+
+static void errors_name_the_key_and_no_value(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
+        _cleanup_(arena_freep) struct arena *arena = arena_new();
+        struct err err = ERR_INIT;
+        struct credentials_s3 found;
+        const char *header;
+        map_fill(&map, &bad[i].pair, 1);
+        int result = credentials_s3(&map, &found, &err);
+        if (result == 0)
+            result = credentials_web(&map, "h", arena, &header, &err);
+        assert_int_equal(result, -1);
+        if (err.code != bad[i].code || !strstr(err.message, bad[i].cause))
+            fail_msg("%s: %s", bad[i].pair.key, err.message);
+        assert_null(strstr(err.message, "s3cret"));
+    }
+}
+
+static void a_colon_in_a_user_name_is_refused(void **state)
+{
+    (void)state;
+    static const struct pair pairs[] = {{"username", "a:b"}, {"password", "p"}};
+    __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    struct err err = ERR_INIT;
+    const char *header;
+    map_fill(&map, pairs, 2);
+    assert_int_equal(credentials_web(&map, "h", arena, &header, &err), -1);
+    assert_int_equal(err.code, ERR_INVALID);
+}
+
+static void an_identity_stands_for_all_of_a_secret(void **state)
+{
+    (void)state;
+    static const struct pair pairs[][2] = {
+        {{"a", "1"}, {"b", "2"}}, {{"b", "2"}, {"a", "1"}}, {{"a", "1"}, {"b", "3"}}, {{"a", "1b"}, {"", "2"}}};
+    char identities[4][65];
+    for (size_t i = 0; i < 4; i++) {
+        __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
+        map_fill(&map, pairs[i], 2);
+        source_identity(&map, identities[i]);
+        assert_int_equal(strlen(identities[i]), 64);
+    }
+    assert_string_equal(identities[0], identities[1]);
+    assert_string_not_equal(identities[0], identities[2]);
+    assert_string_not_equal(identities[0], identities[3]);
+    source_identity(NULL, identities[0]);
+    assert_string_equal(identities[0], "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(s3_keys_have_many_names),
+        cmocka_unit_test(web_credentials_become_a_header),
+        cmocka_unit_test(errors_name_the_key_and_no_value),
+        cmocka_unit_test(a_colon_in_a_user_name_is_refused),
+        cmocka_unit_test(an_identity_stands_for_all_of_a_secret),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
