@@ -69,7 +69,8 @@ int store_snapshot_find(struct store *store, const char *id, struct err *err);
 int store_snapshot_read(struct store *store, const char *id, struct str *out, struct err *err);
 /* Writes the list, then the completeness mark. Idempotent. Every object must be there: checked (ERR_NOT_FOUND). The description
  * is one line for people, kept beside the list; it must hold no secret. */
-int store_snapshot_commit(struct store *store, const struct snapshot *snapshot, const char *description, struct err *err);
+int store_snapshot_commit(struct store *store, const struct snapshot *snapshot, const char *description,
+                          struct err *err);
 /* Renews the last-used stamp (at most once a minute is written; nothing on a store that is not writable). */
 int store_snapshot_touch(struct store *store, const char *id, struct err *err);
 

@@ -43,10 +43,19 @@ int store_error(const struct store *store, int errnum, const char *what, struct 
         return full_error(store, errnum, what, err);
     if (errnum == EROFS || errnum == EACCES || errnum == EPERM)
         return err_set_errno(err, ERR_PRECONDITION, errnum, "%s: store not writable as uid %u", what, geteuid());
+    if (errnum == EBUSY || errnum == ETXTBSY)
+        return err_set_errno(err, ERR_UNAVAILABLE, errnum, "%s", what);
+    return store_read_error(errnum, what, err);
+}
+
+int store_read_error(int errnum, const char *what, struct err *err)
+{
+    if (errnum == EACCES || errnum == EPERM)
+        return err_set_errno(err, ERR_PRECONDITION, errnum, "%s: store not readable as uid %u", what, geteuid());
     if (errnum == ELOOP || errnum == ENOTDIR)
         return err_set_errno(err, ERR_PRECONDITION, errnum, "%s: something else stands where the store has a directory",
                              what);
-    return err_set_errno(err, errnum == EBUSY || errnum == ETXTBSY ? ERR_UNAVAILABLE : ERR_NONE, errnum, "%s", what);
+    return err_set_errno(err, ERR_NONE, errnum, "%s", what);
 }
 
 int store_require_writable(const struct store *store, struct err *err)

@@ -7,9 +7,9 @@
 #include "cachecore/store.h"
 
 #define STORE_VERSION 1u
-#define STORE_ID_LEN 32u        /* hex digits */
-#define STORE_NODE_MAX 63u      /* of a node's name in file names */
-#define STORE_NAME_SIZE 256     /* any name of ours with its NUL */
+#define STORE_ID_LEN 32u    /* hex digits */
+#define STORE_NODE_MAX 63u  /* of a node's name in file names */
+#define STORE_NAME_SIZE 256 /* any name of ours with its NUL */
 #define STORE_SNAPSHOT_TEXT_MAX (1u << 30)
 #define STORE_PARTS_MAX (1u << 20) /* of one object */
 
@@ -70,8 +70,9 @@ bool store_is_id(const char *text); /* 64 lowercase hex digits */
 void store_path(const char *id, const char *suffix, char out[STORE_NAME_SIZE]);
 /* A name for a file that is written aside: never the same twice. */
 void store_temp_name(const struct store *store, char out[STORE_NAME_SIZE]);
-/* Full, not writable, or whatever errnum says; "what" says what was tried. Returns -1. */
+/* A write failed: full, not writable, or whatever errnum says; "what" says what was tried. Returns -1. */
 int store_error(const struct store *store, int errnum, const char *what, struct err *err);
+int store_read_error(int errnum, const char *what, struct err *err);
 int store_require_writable(const struct store *store, struct err *err);
 /* Writes a file of the given temporary name into dirfd: synced, close checked. -1 with errno set, and nothing left behind. */
 int store_write_aside(int dirfd, const char *name, const void *data, size_t len, mode_t mode);

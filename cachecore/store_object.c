@@ -37,7 +37,7 @@ int store_object_find(struct store *store, const char *object, uint64_t size, st
     if (found == 0 || (found == 1 && (size == STORE_SIZE_UNKNOWN || size == found_size)))
         return found;
     if (found < 0 && errno != ENOTSUP)
-        return store_error(store, errno, "cannot look for an object", err);
+        return store_read_error(errno, "cannot look for an object", err);
     return wrong_object(store, path, size, err);
 }
 
@@ -49,7 +49,7 @@ int store_object_stat(struct store *store, const char *object, uint64_t *size, s
     char path[STORE_NAME_SIZE];
     store_path(object, "", path);
     found = store_look(store->objects, path, size);
-    return found < 0 ? store_error(store, errno, "cannot look for an object", err) : found;
+    return found < 0 ? store_read_error(errno, "cannot look for an object", err) : found;
 }
 
 int store_object_open(struct store *store, const char *object, struct err *err)
@@ -62,7 +62,7 @@ int store_object_open(struct store *store, const char *object, struct err *err)
     if (fd < 0 && errno == ENOENT)
         return err_set(err, ERR_NOT_FOUND, "object %.16s is not in the store", object);
     if (fd < 0 || fstat(fd, &info) != 0)
-        return err_set_errno(err, ERR_NONE, errno, "cannot open object %.16s", object);
+        return store_read_error(errno, "cannot open an object", err);
     if (!S_ISREG(info.st_mode))
         return err_set(err, ERR_NOT_FOUND, "what stands at object %.16s is not a regular file", object);
     return STEAL_FD(fd);

@@ -24,7 +24,7 @@ int store_snapshot_find(struct store *store, const char *id, struct err *err)
     if (fd < 0 && (errno == ENOENT || errno == ELOOP))
         return 0;
     if (fd < 0 || fstat(fd, &info) != 0)
-        return store_error(store, errno, "cannot look for a snapshot", err);
+        return store_read_error(errno, "cannot look for a snapshot", err);
     return S_ISREG(info.st_mode);
 }
 
