@@ -156,6 +156,7 @@ static void task_part(struct copy *copy, const struct task *task, uint8_t *buffe
     struct slot *slot = task->slot;
     assert(slot);
     struct err err = ERR_INIT;
+    assert(slot);
     int result = copy_job_part(&copy->way, &slot->job, task->part, buffer, BUFFER_SIZE, &err);
     pthread_mutex_lock(&copy->locked.mutex);
     slot->running--;

@@ -26,6 +26,9 @@ void store_text_seal(struct str *text);
 /* 0 and the length without the last line, or -1 when that is missing or wrong. */
 int store_text_unseal(const char *text, size_t len, size_t *body_len);
 
+/* 8 lowercase hex digits. */
+int store_crc_parse(const char *hex, uint32_t *out);
+
 struct store_format {
     uint64_t version;
     char id[STORE_ID_LEN + 1];

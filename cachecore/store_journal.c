@@ -132,14 +132,25 @@ static int line_unseal(const char *line, size_t len, char out[LINE_MAX_LEN])
     return 0;
 }
 
-/* "part <offset> <len> <crc>". The line's checksum held, so that it is as it was written: a loose parser is enough. */
-static int part_parse(const char *line, struct part *out)
+/* The number in front of the next space, which *text is moved behind. */
+static int number_take(const char **text, uint64_t *out)
 {
-    char end;
-    if (sscanf(line, "part %20" SCNu64 " %20" SCNu64 " %8" SCNx32 "%c", &out->offset, &out->len, &out->crc32c, &end) !=
-        3)
+    char digits[24] = {0};
+    size_t len = strcspn(*text, " ");
+    if (len >= sizeof(digits) || (*text)[len] != ' ')
         return -1;
-    return out->offset <= INT64_MAX && out->len > 0 && out->len <= INT64_MAX - out->offset ? 0 : -1;
+    memcpy(digits, *text, len);
+    *text += len + 1;
+    return str_parse_u64(digits, INT64_MAX, out);
+}
+
+/* "<offset> <len> <crc>" */
+static int part_parse(const char *text, struct part *out)
+{
+    if (number_take(&text, &out->offset) != 0 || number_take(&text, &out->len) != 0 ||
+        store_crc_parse(text, &out->crc32c) != 0)
+        return -1;
+    return out->len > 0 && out->len <= INT64_MAX - out->offset ? 0 : -1;
 }
 
 static void line_apply(const char *line, struct journal *journal)
@@ -147,9 +158,9 @@ static void line_apply(const char *line, struct journal *journal)
     struct part part;
     if (strcmp(line, "reset") == 0)
         parts_clear(&journal->parts);
-    else if (str_starts_with(line, "size ") && str_parse_u64(line + 5, INT64_MAX, &journal->size) != 0)
-        journal->size = STORE_SIZE_UNKNOWN;
-    else if (part_parse(line, &part) == 0)
+    else if (str_starts_with(line, "size "))
+        (void)str_parse_u64(line + 5, INT64_MAX, &journal->size);
+    else if (str_starts_with(line, "part ") && part_parse(line + 5, &part) == 0)
         (void)parts_replace(&journal->parts, &part); /* beyond the limit: fetched again */
 }
 

@@ -52,7 +52,7 @@ static int number_line_take(const char **text, const char *end, const char *pref
     return str_parse_u64(digits, INT64_MAX, out);
 }
 
-static int crc_parse(const char *hex, uint32_t *out)
+int store_crc_parse(const char *hex, uint32_t *out)
 {
     uint8_t bytes[4];
     if (str_unhex(hex, bytes, sizeof(bytes)) != 0)
@@ -116,7 +116,8 @@ static int sums_part_take(const char **text, const char *end, uint64_t offset, s
         return -1;
     *space = '\0';
     out->offset = offset;
-    return str_parse_u64(value, INT64_MAX, &out->len) == 0 && out->len > 0 && crc_parse(space + 1, &out->crc32c) == 0
+    return str_parse_u64(value, INT64_MAX, &out->len) == 0 && out->len > 0 &&
+                   store_crc_parse(space + 1, &out->crc32c) == 0
                ? 0
                : -1;
 }
@@ -153,7 +154,7 @@ int store_sums_parse(struct arena *arena, const char *object, const char *text, 
     if (line_take(&text, end, "sharedcache-sums 1", value, 1) != 0 ||
         line_take(&text, end, "object ", value, sizeof(value)) != 0 || strcmp(value, object) != 0 ||
         number_line_take(&text, end, "size ", &sums.size) != 0 ||
-        line_take(&text, end, "whole ", crc, sizeof(crc)) != 0 || crc_parse(crc, &sums.crc32c) != 0 ||
+        line_take(&text, end, "whole ", crc, sizeof(crc)) != 0 || store_crc_parse(crc, &sums.crc32c) != 0 ||
         sums_parts_parse(arena, text, end, &sums) != 0)
         return -1;
     *out = sums;

@@ -3,7 +3,7 @@
 
 #include <sys/wait.h>
 
-#include "tests/unit/cachecore/store_fixture.h"
+#include "tests/unit/cachecore/store_objects.h"
 
 /* A child's checks: cmocka's would return into the parent's tests. */
 #define REQUIRE(condition)                                                                    \

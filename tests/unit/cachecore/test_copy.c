@@ -6,8 +6,9 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "cachecore/copy.h"
-#include "tests/unit/cachecore/store_fixture.h"
+#include "tests/unit/cachecore/store_objects.h"
 
 #define OBJECTS 24u
 
@@ -25,9 +26,10 @@ static uint64_t size_of(unsigned i)
 
 static int setup(void **state)
 {
-    struct world *world = calloc(1, sizeof(*world));
-    if (fixture_setup((void **)&world->share) != 0 || fixture_setup((void **)&world->node) != 0)
-        return -1;
+    struct world *world = mem_alloc(sizeof(*world));
+    *state = world;
+    world->share = fixture_new();
+    world->node = fixture_new();
     for (unsigned i = 0; i < OBJECTS; i++) {
         struct err err = ERR_INIT;
         uint32_t crc;
@@ -37,16 +39,16 @@ static int setup(void **state)
         if (fixture_fill(world->share->store, i, size_of(i), 65536, &crc, &err) != 0)
             return -1;
     }
-    *state = world;
     return 0;
 }
 
 static int teardown(void **state)
 {
     struct world *world = *state;
-    int result = fixture_teardown((void **)&world->share) | fixture_teardown((void **)&world->node);
+    fixture_free(world->share);
+    fixture_free(world->node);
     free(world);
-    return result;
+    return 0;
 }
 
 static int copy_all(struct world *world, const struct copy_config *config, uint64_t *bytes, struct err *err)
@@ -78,8 +80,8 @@ static void test_copies_all_with_any_number_of_threads(void **state)
         check_all(world);
         assert_int_equal(copy_all(world, &config, &bytes, &err), 0); /* all are there: still the whole counts */
         assert_int_equal(bytes, world->bytes);
-        assert_int_equal(fixture_teardown((void **)&world->node), 0);
-        assert_int_equal(fixture_setup((void **)&world->node), 0);
+        fixture_free(world->node);
+        world->node = fixture_new();
     }
 }
 
@@ -153,8 +155,8 @@ static void test_interrupted_copy_goes_on(void **state) /* row 90 */
         assert_int_equal(copy_all(world, &(struct copy_config){.threads = 2}, &bytes, &err), 0);
         assert_int_equal(bytes, world->bytes);
         check_all(world);
-        assert_int_equal(fixture_teardown((void **)&world->node), 0);
-        assert_int_equal(fixture_setup((void **)&world->node), 0);
+        fixture_free(world->node);
+        world->node = fixture_new();
     }
 }
 

@@ -1,7 +1,7 @@
 /* The store on a local directory, without faults: format, objects, snapshots. Partials: test_store_partial.c. */
 #include <time.h>
 
-#include "tests/unit/cachecore/store_fixture.h"
+#include "tests/unit/cachecore/store_objects.h"
 
 static void test_layout_is_made_once_and_found_again(void **state)
 {

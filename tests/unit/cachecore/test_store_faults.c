@@ -6,7 +6,7 @@
 #include <sys/file.h>
 #include <sys/syscall.h>
 
-#include "tests/unit/cachecore/store_fixture.h"
+#include "tests/unit/cachecore/store_objects.h"
 
 enum call { NONE, LINKAT, RENAMEAT2, FSYNC, CLOSE, FALLOCATE, FLOCK, WRITE, CALLS };
 
@@ -206,10 +206,9 @@ static void test_commit_faults(void **state) /* rows 71, 72, 73, 79 */
 {
     (void)state;
     for (size_t i = 0; i < sizeof(commit_cases) / sizeof(commit_cases[0]); i++) {
-        void *fixture = NULL;
-        assert_int_equal(fixture_setup(&fixture), 0);
+        struct fixture *fixture = fixture_new();
         commit_case_run(fixture, &commit_cases[i]);
-        assert_int_equal(fixture_teardown(&fixture), 0);
+        fixture_free(fixture);
     }
 }
 
@@ -224,11 +223,10 @@ static void test_second_writer_adopts_on_every_kind_of_file_system(void **state)
         {{LINKAT, EIO, 1, false}}, /* the request was lost, but the object is there */
     };
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-        struct fixture *fixture;
         struct err err = ERR_INIT;
         char object[SHA256_HEX];
         uint32_t crc = 0;
-        assert_int_equal(fixture_setup((void **)&fixture), 0);
+        struct fixture *fixture = fixture_new();
         fixture_object(1, object);
         struct store *other = fixture_open(fixture, "node-b");
         fixture_must_fill(other, 1, 1000);
@@ -247,7 +245,7 @@ static void test_second_writer_adopts_on_every_kind_of_file_system(void **state)
         fixture_check_object(fixture->store, 1, 1000);
         assert_int_equal(fixture_count(fixture, "incoming"), 0);
         store_free(other);
-        assert_int_equal(fixture_teardown((void **)&fixture), 0);
+        fixture_free(fixture);
     }
 }
 
@@ -356,12 +354,11 @@ static void test_snapshot_survives_faults(void **state) /* rows 71, 72, 73 */
         {{FSYNC, EDQUOT, 3, false}, ERR_EXHAUSTED},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct fixture *fixture;
         struct err err = ERR_INIT;
         struct snapshot snapshot;
         struct snapshot_file file = {.path = "a", .size = 100, .validator = "v"};
         char id[SHA256_HEX];
-        assert_int_equal(fixture_setup((void **)&fixture), 0);
+        struct fixture *fixture = fixture_new();
         fixture_object(1, file.object);
         fixture_must_fill(fixture->store, 1, 100);
         assert_int_equal(snapshot_make(NULL, &file, 1, &snapshot, &err), 0);
@@ -376,7 +373,7 @@ static void test_snapshot_survives_faults(void **state) /* rows 71, 72, 73 */
         assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "x", &err), 0);
         assert_int_equal(store_snapshot_find(fixture->store, id, &err), 1);
         assert_int_equal(fixture_count(fixture, "incoming"), 0);
-        assert_int_equal(fixture_teardown((void **)&fixture), 0);
+        fixture_free(fixture);
     }
 }
 

@@ -1,5 +1,5 @@
 /* Partial downloads on a local directory: parts, resuming, one writer, commit, reaping. */
-#include "tests/unit/cachecore/store_fixture.h"
+#include "tests/unit/cachecore/store_objects.h"
 
 static void test_parts_in_any_order(void **state)
 {
@@ -209,8 +209,10 @@ static void partial_leave(struct store *store, unsigned seed, const char *boot)
     struct err err = ERR_INIT;
     char object[SHA256_HEX];
     char kept[9];
-    memcpy(kept, store->boot, sizeof(kept));
-    memcpy(store->boot, boot, sizeof(kept));
+    char wanted[9];
+    snprintf(kept, sizeof(kept), "%s", store->boot);
+    snprintf(wanted, sizeof(wanted), "%s", boot);
+    memcpy(store->boot, wanted, sizeof(wanted));
     fixture_object(seed, object);
     struct partial *partial = store_partial_open(store, object, 1000, &err);
     assert_non_null(partial);

@@ -201,9 +201,8 @@ static void test_kill_at_each_step(void **state) /* rows 84, 85 */
                                          "fill.object_linked",   "fill.snapshot_written", "fill.snapshot_marked"};
     for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
         struct err err = ERR_INIT;
-        struct fixture *fresh;
         char hit[300];
-        assert_int_equal(fixture_setup((void **)&fresh), 0);
+        struct fixture *fresh = fixture_new();
         snprintf(hit, sizeof(hit), "%s/hit-%s", fixture->path, points[i]);
         setenv("SHAREDCACHE_CRASH_AT", points[i], 1);
         setenv("SHAREDCACHE_CRASH_HIT", hit, 1);
@@ -218,7 +217,7 @@ static void test_kill_at_each_step(void **state) /* rows 84, 85 */
         assert_int_equal(store_partials_reap(fresh->store, 0, &err), 0);
         assert_int_equal(fixture_count(fresh, "incoming"), 0);
         assert_int_equal(fixture_count(fresh, "quarantine"), 0);
-        assert_int_equal(fixture_teardown((void **)&fresh), 0);
+        fixture_free(fresh);
     }
 }
 
