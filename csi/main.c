@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "csi/fills.h"
 #include "csi/node_main.h"
 #include "csi/tool_csi.h"
 #include "csi/tool_ls.h"
@@ -16,9 +17,13 @@ static const struct subcommand {
     int (*main)(int argc, char **argv); /* argv[1] is the name */
     const char *help;                   /* NULL: internal */
 } subcommands[] = {
-    {"node", node_main, "the CSI node plugin"},       {"mount-helper", helper_main, NULL},
-    {"ls", tool_ls_main, "what a store holds"},       {"csi", tool_csi_main, "one CSI call to a plugin's socket"},
-    {"--version", version_main, "print the version"}, {"--help", help_main, "print this"},
+    {"node", node_main, "the CSI node plugin"},
+    {"mount-helper", helper_main, NULL},
+    {"fetcher", fetcher_main, NULL},
+    {"ls", tool_ls_main, "what a store holds"},
+    {"csi", tool_csi_main, "one CSI call to a plugin's socket"},
+    {"--version", version_main, "print the version"},
+    {"--help", help_main, "print this"},
 };
 #define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
 
