@@ -3,12 +3,14 @@
 
 #include "cachecore/fetch.h"
 
-#define FETCH_WINDOW 64u                   /* objects of one caller in work at a time */
-#define FETCH_TRIES 6u                     /* in a row without getting anywhere */
-#define FETCH_RESTARTS 3u                  /* of one object from its first byte */
-#define FETCH_MEMO 256u                    /* verified digests that are remembered */
-#define FETCH_HEADWAY ((uint64_t)64 << 10) /* what counts as getting somewhere */
-#define FETCH_POLL_MS 100                  /* how soon a cancel is seen */
+#define FETCH_WINDOW 64u                     /* objects of one caller in work at a time */
+#define FETCH_TRIES 6u                       /* in a row without getting anywhere */
+#define FETCH_RESTARTS 3u                    /* of one object from its first byte */
+#define FETCH_MEMO 256u                      /* verified digests that are remembered */
+#define FETCH_HEADWAY ((uint64_t)64 << 10)   /* what counts as getting somewhere */
+#define FETCH_PIECE_SIZE ((uint64_t)1 << 20) /* of a part, recorded by itself; or more: */
+#define FETCH_PIECES 65536u                  /* of an object, about so many at most */
+#define FETCH_POLL_MS 100                    /* how soon a cancel is seen */
 
 /* Bytes that are not there yet. */
 struct gap {

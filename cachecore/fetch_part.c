@@ -11,9 +11,11 @@ struct transfer {
     const struct source_object *found;
     uint64_t offset, end; /* end UINT64_MAX: until the source ends */
     bool is_ranged;
+    bool joins; /* its bytes may meet those of another request in the object */
     int fd;
     uint64_t got;
-    uint32_t crc;
+    uint64_t recorded;         /* of got */
+    uint32_t crc;              /* of what is not recorded yet */
     enum part_verdict verdict; /* PART_DONE until something says otherwise */
 };
 
@@ -90,6 +92,26 @@ static int write_error(struct transfer *transfer, int errnum, struct err *err)
     return -1;
 }
 
+static int rest_record(struct transfer *transfer, struct err *err)
+{
+    const struct part part = {.offset = transfer->offset + transfer->recorded,
+                              .len = transfer->got - transfer->recorded,
+                              .crc32c = transfer->crc};
+    transfer->recorded = transfer->got;
+    transfer->crc = 0;
+    if (part.len == 0 || partial_record(transfer->download->partial, &part, err) == 0)
+        return 0;
+    transfer->verdict = PART_FAILED;
+    return -1;
+}
+
+/* So that a kill costs little of what came, and the journal of a huge object stays small. */
+static uint64_t piece_size(const struct transfer *transfer)
+{
+    uint64_t share = transfer->found->size / FETCH_PIECES;
+    return share > FETCH_PIECE_SIZE ? share : FETCH_PIECE_SIZE;
+}
+
 static int transfer_sink(void *context, const struct http_response *response, const void *data, size_t len,
                          struct err *err)
 {
@@ -104,7 +126,8 @@ static int transfer_sink(void *context, const struct http_response *response, co
     transfer->got += len;
     atomic_fetch_add(&transfer->download->bytes, len);
     atomic_fetch_add(&transfer->download->progress->bytes_fetched, len);
-    return 0;
+    bool is_piece = transfer->joins && transfer->got - transfer->recorded >= piece_size(transfer);
+    return is_piece ? rest_record(transfer, err) : 0;
 }
 
 /* The request as the source made it, past caches if an earlier answer was wrong. */
@@ -176,17 +199,13 @@ static int transfer_perform(struct pool_worker *worker, struct transfer *transfe
 }
 
 /* What came is kept where later bytes may join it. */
-static int transfer_record(const struct transfer *transfer, struct err *err)
+static int transfer_record(struct transfer *transfer, struct err *err)
 {
     bool is_whole = transfer->verdict == PART_DONE;
-    bool may_join = transfer->is_ranged || (transfer->found->validator_is_strong && !transfer->download->is_stream);
     if (is_whole && transfer->end == UINT64_MAX &&
         partial_set_size(transfer->download->partial, transfer->got, err) != 0)
         return -1;
-    if (transfer->got == 0 || (!is_whole && !may_join))
-        return 0;
-    const struct part part = {.offset = transfer->offset, .len = transfer->got, .crc32c = transfer->crc};
-    return partial_record(transfer->download->partial, &part, err);
+    return is_whole || transfer->joins ? rest_record(transfer, err) : 0;
 }
 
 void fetch_part_run(struct pool_worker *worker, struct download *download, const struct gap *part,
@@ -201,6 +220,7 @@ void fetch_part_run(struct pool_worker *worker, struct download *download, const
     *out = (struct part_result){.retry_after_s = -1};
     if (transfer.offset == 0 && transfer.end == transfer.found->size)
         transfer.is_ranged = false;
+    transfer.joins = !download->is_stream;
     if (transfer_perform(worker, &transfer, &out->retry_after_s, &out->err) != 0)
         failure_judge(&transfer, &out->err);
     struct err record_err = ERR_INIT;
