@@ -45,6 +45,14 @@ static struct stream *stream_find(struct h2 *h2, int32_t id)
     return nghttp2_session_get_stream_user_data(h2->session, id);
 }
 
+static void stream_release(struct h2 *h2, struct stream *stream)
+{
+    h2->budget->left += stream->charged;
+    grpc_reader_deinit(&stream->body);
+    str_deinit(&stream->reply);
+    free(stream);
+}
+
 static void stream_free(struct h2 *h2, struct stream *stream)
 {
     if (stream->previous)
@@ -53,10 +61,7 @@ static void stream_free(struct h2 *h2, struct stream *stream)
         h2->streams = stream->next;
     if (stream->next)
         stream->next->previous = stream->previous;
-    h2->budget->left += stream->charged;
-    grpc_reader_deinit(&stream->body);
-    str_deinit(&stream->reply);
-    free(stream);
+    stream_release(h2, stream);
 }
 
 /* Malformed in HTTP/2's sense. */
@@ -310,8 +315,10 @@ void h2_free(struct h2 *h2)
 {
     if (!h2)
         return;
-    while (h2->streams)
-        stream_free(h2, h2->streams);
+    for (struct stream *stream = h2->streams, *next; stream; stream = next) {
+        next = stream->next;
+        stream_release(h2, stream);
+    }
     for (struct h2_event event; h2_next(h2, &event), event.kind != H2_NONE;)
         h2_event_deinit(&event);
     nghttp2_session_del(h2->session);

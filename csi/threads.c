@@ -24,8 +24,7 @@ struct threads {
         struct job *first;
         struct job **last;
         unsigned count;
-        unsigned idle;
-        unsigned queued;
+        unsigned jobs; /* that run or wait */
         bool stopping;
     } locked;
 };
@@ -34,7 +33,7 @@ static void push_locked(struct threads *threads, struct job *job)
 {
     *threads->locked.last = job;
     threads->locked.last = &job->next;
-    threads->locked.queued++;
+    threads->locked.jobs++;
     pthread_cond_signal(&threads->locked.work);
 }
 
@@ -46,7 +45,6 @@ static struct job *pop_locked(struct threads *threads)
     threads->locked.first = job->next;
     if (!job->next)
         threads->locked.last = &threads->locked.first;
-    threads->locked.queued--;
     return job;
 }
 
@@ -68,7 +66,6 @@ static struct job *wait_locked(struct threads *threads)
 {
     struct timespec until = after_ms(threads->config.idle_ms);
     int waited = 0;
-    threads->locked.idle++;
     while (!threads->locked.first && !threads->locked.stopping) {
         if (waited == ETIMEDOUT && threads->locked.count > threads->config.min)
             break;
@@ -76,7 +73,6 @@ static struct job *wait_locked(struct threads *threads)
             until = after_ms(threads->config.idle_ms);
         waited = pthread_cond_timedwait(&threads->locked.work, &threads->locked.mutex, &until);
     }
-    threads->locked.idle--;
     return pop_locked(threads);
 }
 
@@ -89,6 +85,7 @@ static void *thread_main(void *argument)
         job->run(job->argument);
         free(job);
         pthread_mutex_lock(&threads->locked.mutex);
+        threads->locked.jobs--;
     }
     threads->locked.count--;
     pthread_cond_signal(&threads->locked.gone);
@@ -160,16 +157,16 @@ void threads_free(struct threads *threads)
     free(threads);
 }
 
-/* A place for one more job: an idle thread, a new one, or the queue. */
+/* A place for one more job: a thread that idles or just starts, a new one, or the queue. */
 static int place_locked(struct threads *threads, struct err *err)
 {
     struct err refused = ERR_INIT;
-    if (threads->locked.idle > threads->locked.queued)
+    if (threads->locked.jobs < threads->locked.count)
         return 0;
     bool full = threads->locked.count >= threads->config.max;
     if (!full && start_locked(threads, &refused) == 0)
         return 0;
-    if (threads->locked.count > 0 && threads->locked.queued < threads->config.queue_max)
+    if (threads->locked.count > 0 && threads->locked.jobs < threads->locked.count + threads->config.queue_max)
         return 0;
     if (full)
         return err_set(err, ERR_EXHAUSTED, "%u calls are at work already, which is the limit", threads->config.max);

@@ -61,11 +61,13 @@ static int wait_for_end(void *service, const struct rpc_call *call, struct str *
 static int take_time(void *service, const struct rpc_call *call, struct str *reply, struct err *err)
 {
     (void)service;
-    (void)err;
     char digits[8] = "";
+    uint64_t time_ms;
     memcpy(digits, call->request, call->request_len < sizeof(digits) ? call->request_len : 0);
+    if (str_parse_u64(digits, 60000, &time_ms) != 0)
+        return err_set(err, ERR_INVALID, "milliseconds are wanted");
     atomic_fetch_add(&running, 1);
-    poll(NULL, 0, atoi(digits));
+    poll(NULL, 0, (int)time_ms);
     atomic_fetch_sub(&running, 1);
     str_append_text(reply, "slept");
     return 0;
@@ -107,7 +109,8 @@ int main(int argc, char **argv)
     struct err err = ERR_INIT;
     sigset_t stops;
     int got;
-    if (argc < 2)
+    uint64_t connections_max = 0;
+    if (argc < 2 || (argc > 2 && str_parse_u64(argv[2], 100000, &connections_max) != 0))
         return 2;
     log_set_level(LOG_ERROR);
     sigemptyset(&stops);
@@ -117,7 +120,7 @@ int main(int argc, char **argv)
         .endpoint = argv[1],
         .methods = methods,
         .method_count = sizeof(methods) / sizeof(methods[0]),
-        .connections_max = argc > 2 ? (unsigned)atoi(argv[2]) : 0,
+        .connections_max = (unsigned)connections_max,
     };
     _cleanup_(server_freep) struct server *server = server_new(&config, &err);
     if (!server) {
