@@ -102,9 +102,9 @@ struct store *store_open(int root_fd, const char *node, const char *expected_id,
 {
     _cleanup_(store_freep) struct store *store = mem_alloc(sizeof(*store));
     store->objects = store->snapshots = store->incoming = store->quarantine = -1;
-    store->root = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
+    store->root = fs_open_beneath(root_fd, ".", O_RDONLY | O_DIRECTORY, 0); /* also from a descriptor of O_PATH */
     if (store->root < 0) {
-        err_set_errno(err, ERR_NONE, errno, "cannot keep the store's directory open");
+        store_read_error(errno, "cannot open the store's directory", err);
         return NULL;
     }
     if (store_init(store, node, expected_id, err) != 0)

@@ -15,7 +15,7 @@ struct store;
 
 #define STORE_SIZE_UNKNOWN UINT64_MAX
 
-/* root_fd is borrowed and duplicated. Creates the layout and FORMAT when the directory is empty; ERR_PRECONDITION for a newer
+/* root_fd is borrowed (O_PATH will do). Creates the layout and FORMAT when the directory is empty; ERR_PRECONDITION for a newer
  * format ("upgrade"), a foreign non-empty directory, or an id that is not expected_id (NULL: any; a share that was replaced).
  * node names this writer's partial files (with the boot id). */
 struct store *store_open(int root_fd, const char *node, const char *expected_id, struct err *err);
@@ -60,7 +60,8 @@ int partial_restart(struct partial *partial, struct err *err);
 int partial_discard(struct partial *partial, struct err *err);
 /* All parts are there: fsync, close checked, mode 0444, sums written, linked (or renamed where links do not exist) to its
  * place; losing the race to another writer is success. The partial is gone afterwards (partial_close still to be called).
- * *crc is the CRC32C of the whole. ERR_CORRUPT if parts do not cover the size. */
+ * *crc is the CRC32C of the object that is there: when that is another writer's, it can differ from partial_crc32c (weak validators
+ * only), and what was verified of one's own bytes does not hold for it. ERR_CORRUPT if parts do not cover the size. */
 int partial_commit(struct partial *partial, uint32_t *crc, struct err *err);
 uint32_t partial_crc32c(const struct partial *partial); /* composed; parts must cover the size */
 

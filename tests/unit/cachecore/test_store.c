@@ -19,6 +19,17 @@ static void test_layout_is_made_once_and_found_again(void **state)
     assert_string_equal(store_id(again), store_id(fixture->store));
 }
 
+static void test_root_may_be_a_path_descriptor(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    _cleanup_(closep) int root = open(fixture->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_(store_freep) struct store *store = store_open(root, "node-b", NULL, &err);
+    assert_non_null(store);
+    fixture_must_fill(store, 1, 1000);
+    fixture_check_object(store, 1, 1000);
+}
+
 static void open_refuses(const struct fixture *fixture, const char *expected_id, enum err_code code, const char *text)
 {
     struct err err = ERR_INIT;
@@ -317,6 +328,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(test_layout_is_made_once_and_found_again),
+        STORE_TEST(test_root_may_be_a_path_descriptor),
         STORE_TEST(test_replaced_share_is_refused),
         STORE_TEST(test_newer_format_is_refused),
         STORE_TEST(test_damaged_format_is_refused),
