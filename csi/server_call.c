@@ -20,16 +20,13 @@ static void call_free(struct call *call)
     free(call);
 }
 
+/* What happened is csi/dispatch.c's to tell, which knows the volume; here is what the transport saw. */
 static void call_log(const struct call *call, enum grpc_status status, int64_t now_ms)
 {
     char took[24];
     snprintf(took, sizeof(took), "%" PRId64, now_ms - call->started_ms);
-    bool failed = call->result != 0;
-    log_event(failed                ? LOG_WARNING
-              : call->method->quick ? LOG_DEBUG
-                                    : LOG_INFO,
-              "rpc", "method", call->method->name, "code", grpc_status_name(status), "ms", took, "cancelled",
-              call->cancelled ? "yes" : NULL, "error", failed ? call->err.message : NULL, NULL);
+    log_event(LOG_DEBUG, "call", "method", call->method->name, "code", grpc_status_name(status), "ms", took,
+              "cancelled", call->cancelled ? "yes" : NULL, NULL);
 }
 
 static const struct rpc_method *method_find(const struct server *server, const char *path)
