@@ -176,7 +176,8 @@ static void transfer_options(const struct hop *hop)
     OPTION(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     OPTION(easy, CURLOPT_NOSIGNAL, 1L);
     OPTION(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    OPTION(easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
+    /* Refused while the handle still has the buffer of a transfer that failed early: it has the right size then. */
+    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
     OPTION(easy, CURLOPT_USERAGENT, "sharedcache/" SC_VERSION);
     OPTION(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)hop->http->limits.connect_timeout_ms);
     OPTION(easy, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
