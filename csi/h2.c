@@ -72,17 +72,12 @@ static void stream_reset(struct h2 *h2, struct stream *stream)
     nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_PROTOCOL_ERROR);
 }
 
+/* What is refused is answered at its end, so that a request that turns out to be malformed is still seen as such. */
 static void head_complete(struct h2 *h2, struct stream *stream)
 {
-    unsigned http;
-    enum grpc_status status;
-    const char *reason;
-    if (h2_head_finish(&stream->head, &http, &status, &reason))
-        return;
+    stream->refused = !h2_head_finish(&stream->head, &stream->http, &stream->status, &stream->reason);
     if (stream->head.malformed)
         stream_reset(h2, stream);
-    else
-        h2_answer_error(h2, stream, http, status, reason);
 }
 
 static void request_complete(struct h2 *h2, struct stream *stream)
@@ -90,6 +85,10 @@ static void request_complete(struct h2 *h2, struct stream *stream)
     const char *reason;
     if (stream->head.content_len >= 0 && (uint64_t)stream->head.content_len != stream->data_len) {
         stream_reset(h2, stream);
+        return;
+    }
+    if (stream->refused) {
+        h2_answer_error(h2, stream, stream->http, stream->status, stream->reason);
         return;
     }
     enum grpc_status status = grpc_reader_finish(&stream->body, &reason);
@@ -238,7 +237,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     if (!stream)
         return 0;
     stream->data_len += len;
-    if (stream->answered)
+    if (stream->answered || stream->refused)
         return 0;
     const char *reason;
     enum grpc_status status = body_add(h2, stream, data, len, &reason);
@@ -287,7 +286,6 @@ static void session_new(struct h2 *h2)
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
     nghttp2_option_set_no_http_messaging(option, 1);
-    nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_deflate_dynamic_table_size(option, 0);
     if (nghttp2_session_server_new2(&h2->session, callbacks, h2, option) != 0)
         abort();

@@ -14,7 +14,11 @@ struct stream {
     struct h2_head head;
     struct grpc_reader body;
     uint64_t data_len;
-    size_t charged;  /* to the budget */
+    size_t charged; /* to the budget */
+    bool refused;   /* by its head: to be answered with what follows */
+    unsigned http;
+    enum grpc_status status;
+    const char *reason;
     bool handed_out; /* H2_REQUEST was given */
     bool answered;   /* nothing that still comes in matters */
     struct str reply;

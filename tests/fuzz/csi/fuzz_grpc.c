@@ -27,7 +27,10 @@ static void check_reader(const uint8_t *data, size_t size)
     struct grpc_reader pieces = {.message = NULL};
     enum grpc_status status = read_in_steps(data, size, size > 0 ? size : 1, &whole);
     assert(read_in_steps(data, size, 3, &pieces) == status);
-    assert(status != GRPC_OK || (whole.len == pieces.len && memcmp(whole.message, pieces.message, whole.len) == 0));
+    if (status == GRPC_OK) {
+        assert(whole.message && pieces.message && whole.len == pieces.len);
+        assert(memcmp(whole.message, pieces.message, whole.len) == 0);
+    }
     grpc_reader_deinit(&whole);
     grpc_reader_deinit(&pieces);
 }

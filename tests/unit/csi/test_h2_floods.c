@@ -109,6 +109,30 @@ static void test_upper_case(void **state)
     assert_memory_equal(data + len - 13, "\0\0\4\3\0\0\0\0\1\0\0\0\1", 13); /* RST_STREAM, PROTOCOL_ERROR */
 }
 
+/* A client that minds no limit: what is over it is refused, and the rest is not disturbed. */
+static void test_streams_over_the_limit(void **state)
+{
+    (void)state;
+    struct h2_budget budget = {.left = PEER_BUDGET};
+    _cleanup_(str_deinitp) struct str bytes = STR_INIT;
+    _cleanup_(h2_freep) struct h2 *h2 = h2_new(&budget, 0);
+    struct err err = ERR_INIT;
+    const uint8_t *data;
+    start_frames(&bytes);
+    for (uint32_t i = 0; i < H2_STREAMS_MAX + 1; i++)
+        frame(&bytes, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 2 * i + 1, small_head, sizeof(small_head));
+    frame(&bytes, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, "\0\0\0\0\1x", 6);
+    assert_int_equal(h2_receive(h2, (const uint8_t *)bytes.data, bytes.len, 0, &err), 0);
+    size_t len = h2_output(h2, &data);
+    assert_true(len >= 13);
+    assert_memory_equal(data + len - 13, "\0\0\4\3\0\0\0\1\1\0\0\0\7", 13); /* RST_STREAM, REFUSED_STREAM */
+    struct h2_event event;
+    h2_next(h2, &event);
+    assert_int_equal(event.kind, H2_REQUEST);
+    assert_int_equal(event.stream, 1);
+    h2_event_deinit(&event);
+}
+
 static const struct flood {
     void (*add)(struct str *out);
     enum err_code code; /* ERR_NONE: later nghttp2 counts these itself, with a code of its own */
@@ -152,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upper_case),
+        cmocka_unit_test(test_streams_over_the_limit),
         cmocka_unit_test(test_floods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,7 @@ static size_t fields_with(const struct head_case *c, nghttp2_nv *out)
 {
     size_t count = 0;
     bool replaced = false;
-    if (c->name[0] == ':' && c->value && strcmp(c->name, ":protocol") * strcmp(c->name, ":status") == 0)
+    if (c->name[0] == ':' && c->value && (strcmp(c->name, ":protocol") == 0 || strcmp(c->name, ":status") == 0))
         out[count++] = h2_field(c->name, c->value);
     for (size_t i = 0; i < USUAL_COUNT; i++) {
         bool same = strcmp((const char *)usual(i).name, c->name) == 0;
