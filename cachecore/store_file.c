@@ -85,6 +85,13 @@ int store_write_aside(int dirfd, const char *name, const void *data, size_t len,
     return -1;
 }
 
+int store_dir_sync(int fd)
+{
+    if (fsync(fd) == 0 || errno == EINVAL || errno == EOPNOTSUPP)
+        return 0;
+    return -1;
+}
+
 int store_mkdir(int dirfd, const char *name)
 {
     if (mkdirat(dirfd, name, 0755) == 0) {

@@ -91,7 +91,7 @@ static int format_create(const struct store *store, struct err *err)
     int saved = errno;
     if (placed != 1)
         unlinkat(store->root, name, 0);
-    if (placed < 0 || fsync(store->root) != 0)
+    if (placed < 0 || store_dir_sync(store->root) != 0)
         return store_error(store, placed < 0 ? saved : errno, "cannot make a store in the empty directory", err);
     return 0;
 }

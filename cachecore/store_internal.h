@@ -81,6 +81,8 @@ int store_require_writable(const struct store *store, struct err *err);
 int store_write_aside(int dirfd, const char *name, const void *data, size_t len, mode_t mode);
 /* Makes the directory with mode 0755 whatever the umask is. 1: made, 0: was there, -1 with errno set. */
 int store_mkdir(int dirfd, const char *name);
+/* Writes a directory's names out. SMB directories cannot be synced: their server does as it does. -1 with errno set. */
+int store_dir_sync(int fd);
 /* Opens "ab" of the id below parent, made when it is not there. -1 on error. */
 int store_fan_open(const struct store *store, int parent, const char *id, struct err *err);
 /* Moves a file to a name that must not exist yet. 1: done (also when the reply was lost), 0: something else is there,

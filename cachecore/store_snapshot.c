@@ -86,10 +86,10 @@ static int names_sync(struct store *store, const struct snapshot *snapshot, stru
             continue;
         is_synced[fan_number] = true;
         _cleanup_(closep) int fd = fs_open_beneath(store->objects, fan, O_RDONLY | O_DIRECTORY, 0);
-        if (fd < 0 || fsync(fd) != 0)
+        if (fd < 0 || store_dir_sync(fd) != 0)
             return store_error(store, errno, "cannot write a directory of the store", err);
     }
-    if (fsync(store->objects) != 0 || fsync(store->snapshots) != 0)
+    if (store_dir_sync(store->objects) != 0 || store_dir_sync(store->snapshots) != 0)
         return store_error(store, errno, "cannot write a directory of the store", err);
     return 0;
 }
@@ -153,7 +153,7 @@ static int empty_file_make(struct store *store, int fan, const char *id, const c
         return store_error(store, errno, "cannot mark a snapshot", err);
     if (fd >= 0)
         (void)fchmod(fd, 0644);
-    if ((fd >= 0 && close(fd) != 0) || fsync(fan) != 0)
+    if ((fd >= 0 && close(fd) != 0) || store_dir_sync(fan) != 0)
         return store_error(store, errno, "cannot mark a snapshot", err);
     return 0;
 }

@@ -8,7 +8,7 @@
 
 #include "tests/unit/cachecore/store_objects.h"
 
-enum call { NONE, LINKAT, RENAMEAT2, FSYNC, CLOSE, FALLOCATE, FLOCK, WRITE, CALLS };
+enum call { NONE, LINKAT, RENAMEAT2, FSYNC, FSYNC_DIR, CLOSE, FALLOCATE, FLOCK, WRITE, CALLS };
 
 static struct {
     int errnum;
@@ -44,16 +44,32 @@ int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags
     FAULTY(LINKAT, syscall(SYS_linkat, from_dir, from, to_dir, to, flags));
 }
 
+/* What another writer does just before this one's renameat2 fails. */
+static struct store *meanwhile;
+
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
     if (flags == 0) /* the guarded rename that comes last */
         return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+    if (meanwhile)
+        fixture_must_fill(STEAL_PTR(meanwhile), 1, 1000);
     FAULTY(RENAMEAT2, syscall(SYS_renameat2, from_dir, from, to_dir, to, flags));
+}
+
+static int fsync_file(int fd)
+{
+    FAULTY(FSYNC, syscall(SYS_fsync, fd));
+}
+
+static int fsync_dir(int fd)
+{
+    FAULTY(FSYNC_DIR, syscall(SYS_fsync, fd));
 }
 
 int fsync(int fd)
 {
-    FAULTY(FSYNC, syscall(SYS_fsync, fd));
+    struct stat info;
+    return fstat(fd, &info) == 0 && S_ISDIR(info.st_mode) ? fsync_dir(fd) : fsync_file(fd);
 }
 
 int close(int fd)
@@ -212,36 +228,49 @@ static void test_commit_faults(void **state) /* rows 71, 72, 73, 79 */
     }
 }
 
+static ino_t inode_of(int dirfd, const char *path)
+{
+    struct stat info;
+    assert_int_equal(fstatat(dirfd, path, &info, AT_SYMLINK_NOFOLLOW), 0);
+    return info.st_ino;
+}
+
 /* Whichever way the name is given: who comes second adopts. */
 static void test_second_writer_adopts_on_every_kind_of_file_system(void **state) /* rows 74, 98 */
 {
     (void)state;
-    static const struct step ways[][2] = {
-        {{LINKAT, EEXIST, 1, false}},
-        {{LINKAT, EOPNOTSUPP, 1, false}},
-        {{LINKAT, EOPNOTSUPP, 1, false}, {RENAMEAT2, EINVAL, 1, false}},
-        {{LINKAT, EIO, 1, false}}, /* the request was lost, but the object is there */
+    static const struct {
+        bool is_late; /* the other one comes between this one's look and its rename */
+        struct step steps[2];
+    } ways[] = {
+        {false, {{LINKAT, EEXIST, 1, false}}},
+        {false, {{LINKAT, EOPNOTSUPP, 1, false}}},
+        {false, {{LINKAT, EOPNOTSUPP, 1, false}, {RENAMEAT2, EINVAL, 1, false}}},
+        {false, {{LINKAT, EIO, 1, false}}}, /* the request was lost, but the object is there */
+        {true, {{LINKAT, EOPNOTSUPP, 1, false}}},
+        {true, {{LINKAT, EOPNOTSUPP, 1, false}, {RENAMEAT2, EINVAL, 1, false}}},
+        {true, {{LINKAT, EOPNOTSUPP, 1, false}, {RENAMEAT2, EIO, 1, false}}},
     };
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         struct err err = ERR_INIT;
         char object[SHA256_HEX];
         uint32_t crc = 0;
+        char path[STORE_NAME_SIZE];
         struct fixture *fixture = fixture_new();
         fixture_object(1, object);
         struct store *other = fixture_open(fixture, "node-b");
-        fixture_must_fill(other, 1, 1000);
-        struct stat before, after;
-        char path[STORE_NAME_SIZE];
-        store_path(object, "", path);
-        assert_int_equal(fstatat(fixture->store->objects, path, &before, 0), 0);
         struct partial *partial = store_partial_open(fixture->store, object, 1000, &err);
         assert_int_equal(fixture_part(partial, 1, 0, 1000, &err), 0);
-        faults_set(ways[i], 2);
+        ino_t own = inode_of(fixture->store->incoming, partial->name);
+        if (!ways[i].is_late)
+            fixture_must_fill(other, 1, 1000);
+        faults_set(ways[i].steps, 2);
+        meanwhile = ways[i].is_late ? other : NULL;
         assert_int_equal(partial_commit(partial, &crc, &err), 0);
         faults_clear();
         partial_close(partial);
-        assert_int_equal(fstatat(fixture->store->objects, path, &after, 0), 0);
-        assert_int_equal(before.st_ino, after.st_ino); /* what readers may have open was not replaced */
+        store_path(object, "", path);
+        assert_true(inode_of(fixture->store->objects, path) != own); /* what readers may have open was not replaced */
         fixture_check_object(fixture->store, 1, 1000);
         assert_int_equal(fixture_count(fixture, "incoming"), 0);
         store_free(other);
@@ -349,9 +378,10 @@ static void test_snapshot_survives_faults(void **state) /* rows 71, 72, 73 */
         struct step step;
         enum err_code code;
     } cases[] = {
-        {{LINKAT, EIO, 1, true}, ERR_NONE},         {{LINKAT, EOPNOTSUPP, 1, false}, ERR_NONE},
-        {{LINKAT, EIO, 1, false}, ERR_UNAVAILABLE}, {{FSYNC, EIO, 1, false}, ERR_UNAVAILABLE},
-        {{FSYNC, EDQUOT, 3, false}, ERR_EXHAUSTED},
+        {{LINKAT, EIO, 1, true}, ERR_NONE},          {{LINKAT, EOPNOTSUPP, 1, false}, ERR_NONE},
+        {{LINKAT, EIO, 1, false}, ERR_UNAVAILABLE},  {{FSYNC, EIO, 1, false}, ERR_UNAVAILABLE},
+        {{FSYNC, EDQUOT, 3, false}, ERR_EXHAUSTED},  {{FSYNC_DIR, EIO, 1, false}, ERR_UNAVAILABLE},
+        {{FSYNC_DIR, EINVAL, 100, false}, ERR_NONE}, /* SMB */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct err err = ERR_INIT;
