@@ -143,6 +143,7 @@ static void found_keep(struct arena *arena, const struct source_object *from, st
     to->validator = keep(arena, from->validator);
     to->etag = keep(arena, from->etag);
     to->version_id = keep(arena, from->version_id);
+    to->region = keep(arena, from->region);
 }
 
 static void item_found(struct fill *fill, struct fill_item *item, const struct source_object *found)

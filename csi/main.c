@@ -5,6 +5,7 @@
 #include "csi/fills.h"
 #include "csi/node_main.h"
 #include "csi/tool_csi.h"
+#include "csi/tool_fetch.h"
 #include "csi/tool_ls.h"
 #include "mount/mounts.h"
 
@@ -20,6 +21,7 @@ static const struct subcommand {
     {"node", node_main, "the CSI node plugin"},
     {"mount-helper", helper_main, NULL},
     {"fetcher", fetcher_main, NULL},
+    {"fetch", tool_fetch_main, "download through a cache, without Kubernetes"},
     {"ls", tool_ls_main, "what a store holds"},
     {"csi", tool_csi_main, "one CSI call to a plugin's socket"},
     {"--version", version_main, "print the version"},

@@ -1,0 +1,221 @@
+#include "csi/tool_fetch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "csi/progress.h"
+#include "csi/tool_fetch_options.h"
+#include "csi/tool_place.h"
+
+#define TERMINAL_MS 200
+#define PLAIN_MS 5000
+#define STORE_NAME ".sharedcache"
+
+/* The fill on its thread, and what the main thread shows of it. */
+struct fetch_run {
+    const struct tool_fetch_options *options;
+    struct store *store;
+    struct arena *arena;
+    struct fill_progress progress;
+    struct fill_result result;
+    struct err err;
+    int outcome;
+    int ended; /* an eventfd */
+};
+
+static atomic_bool interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store(&interrupted, true);
+}
+
+static void *fetch_thread(void *argument)
+{
+    struct fetch_run *run = argument;
+    const struct tool_fetch_options *options = run->options;
+    struct inputs inputs;
+    char volume[SHA256_HEX];
+    char identity[SHA256_HEX];
+    uint64_t one = 1;
+    source_identity(&options->secrets, identity);
+    digest_sha256_hex(options->into, strlen(options->into), volume);
+    const struct fill_request request = {
+        .inputs = &inputs,
+        .context = {.class = &options->class, .secrets = &options->secrets, .identity = identity, .volume = volume},
+        .store = run->store,
+        .max_bytes = options->class.max_bytes,
+        .max_files = options->class.max_files};
+    struct engine *engine = engine_new(&(struct engine_config){.transfers = 0});
+    run->outcome = inputs_parse(run->arena, options->inputs.data, options->inputs.len, &inputs, &run->err);
+    if (run->outcome == 0)
+        run->outcome = fill_run(engine, &request, run->arena, &run->progress, &run->result, &interrupted, &run->err);
+    engine_free(engine);
+    while (write(run->ended, &one, sizeof(one)) < 0 && errno == EINTR)
+        continue;
+    return NULL;
+}
+
+static void progress_show(struct fetch_run *run, struct progress *progress, bool is_terminal)
+{
+    _cleanup_(str_deinitp) struct str text = STR_INIT;
+    const struct wire_report report = {.stage = (enum fill_stage)atomic_load(&run->progress.stage),
+                                       .bytes_done = atomic_load(&run->progress.bytes_done),
+                                       .bytes_total = atomic_load(&run->progress.bytes_total),
+                                       .bytes_fetched = atomic_load(&run->progress.bytes_fetched),
+                                       .inputs = atomic_load(&run->progress.inputs)};
+    int64_t now_ms = clock_monotonic_ms();
+    progress_add(progress, &report, now_ms);
+    progress_text(progress, now_ms, &text);
+    fprintf(stderr, is_terminal ? "\r\033[K%s" : "%s\n", text.data);
+    fflush(stderr);
+}
+
+static void progress_follow(struct fetch_run *run)
+{
+    bool is_terminal = isatty(STDERR_FILENO) == 1;
+    struct pollfd ended = {.fd = run->ended, .events = POLLIN};
+    struct progress progress = {.count = 0};
+    while (poll(&ended, 1, is_terminal ? TERMINAL_MS : PLAIN_MS) <= 0)
+        progress_show(run, &progress, is_terminal);
+    if (is_terminal)
+        fputs("\r\033[K", stderr);
+}
+
+static int absolute_path(const char *path, char out[PATH_MAX], struct err *err)
+{
+    char here[PATH_MAX] = "";
+    if (path[0] != '/' && !getcwd(here, sizeof(here)))
+        return err_set_errno(err, ERR_NONE, errno, "cannot tell the working directory");
+    int len = snprintf(out, PATH_MAX, "%s%s%s", here, path[0] == '/' ? "" : "/", path);
+    return len < PATH_MAX ? 0 : err_set(err, ERR_INVALID, "the path is too long");
+}
+
+static int dir_open(const char *path, struct err *err)
+{
+    char absolute[PATH_MAX];
+    return absolute_path(path, absolute, err) == 0 ? fs_open_dir(absolute, 0755, err) : -1;
+}
+
+static struct store *tool_store(const struct tool_fetch_options *options, int into, struct err *err)
+{
+    _cleanup_(closep) int dir = -1;
+    char node[HOST_NAME_MAX + 1] = "tool";
+    gethostname(node, sizeof(node) - 1);
+    if (options->store)
+        dir = dir_open(options->store, err);
+    else if (fs_mkdir(into, STORE_NAME, 0755, err) == 0)
+        dir = openat(into, STORE_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct store *store = dir >= 0 ? store_open(dir, node, NULL, err) : NULL;
+    if (!store)
+        err_prefix(err, "the cache");
+    return store;
+}
+
+static int files_place(const struct fetch_run *run, int into, struct err *err)
+{
+    for (size_t i = 0; i < run->result.count; i++) {
+        const struct fill_input_result *input = &run->result.inputs[i];
+        const struct snapshot_file *file = &input->list.files[0];
+        if (str_starts_with(input->place, STORE_NAME "/"))
+            return err_set(err, ERR_INVALID, "'%s' would go into the cache itself", input->place);
+        _cleanup_(closep) int object = store_object_open(run->store, file->object, err);
+        if (object < 0 || tool_place(into, input->place, object, file->mtime_s, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void summary_print(const struct fetch_run *run, int64_t took_ms)
+{
+    uint64_t bytes = 0;
+    char all[16];
+    char fetched[16];
+    for (size_t i = 0; i < run->result.count; i++)
+        bytes += run->result.inputs[i].list.bytes;
+    str_human_bytes(bytes, all);
+    str_human_bytes(atomic_load(&run->progress.bytes_fetched), fetched);
+    printf("%zu file%s, %s, of which %s downloaded, in %.1f s\n", run->result.count, run->result.count == 1 ? "" : "s",
+           all, fetched, (double)took_ms / 1000);
+}
+
+static int fetch_all(const struct tool_fetch_options *options, struct arena *arena, struct err *err)
+{
+    int64_t start_ms = clock_monotonic_ms();
+    _cleanup_(closep) int into = dir_open(options->into, err);
+    if (into < 0)
+        return -1;
+    _cleanup_(store_freep) struct store *store = tool_store(options, into, err);
+    if (!store)
+        return -1;
+    _cleanup_(closep) int ended = eventfd(0, EFD_CLOEXEC);
+    struct fetch_run run = {.options = options, .store = store, .arena = arena, .ended = ended};
+    pthread_t thread;
+    int result = pthread_create(&thread, NULL, fetch_thread, &run);
+    if (result != 0)
+        return err_set_errno(err, ERR_NONE, result, "cannot start a thread");
+    progress_follow(&run);
+    pthread_join(thread, NULL);
+    if (run.outcome != 0) {
+        *err = run.err;
+        return -1;
+    }
+    if (files_place(&run, into, err) != 0)
+        return -1;
+    summary_print(&run, clock_monotonic_ms() - start_ms);
+    return 0;
+}
+
+static int exit_status(enum err_code code)
+{
+    switch (code) {
+    case ERR_INVALID:
+    case ERR_UNSUPPORTED:
+        return 2;
+    case ERR_DENIED:
+    case ERR_UNAUTHENTICATED:
+        return 3;
+    case ERR_NOT_FOUND:
+        return 4;
+    case ERR_EXHAUSTED:
+        return 5;
+    case ERR_BUSY:
+    case ERR_UNAVAILABLE:
+    case ERR_DEADLINE:
+        return 75;
+    case ERR_CANCELLED:
+        return 130;
+    default:
+        return 1;
+    }
+}
+
+int tool_fetch_main(int argc, char **argv)
+{
+    struct err err = ERR_INIT;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    struct tool_fetch_options options;
+    const struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    int result = tool_fetch_options(argc, argv, arena, &options, &err);
+    if (result == 0 && options.is_help)
+        fputs(tool_fetch_usage, stdout);
+    else if (result == 0)
+        result = fetch_all(&options, arena, &err);
+    tool_fetch_options_deinit(&options);
+    if (result == 0)
+        return fflush(stdout) != 0;
+    fprintf(stderr, "sharedcache fetch: %s\n", err.message);
+    return exit_status(err.code);
+}
