@@ -51,6 +51,7 @@ struct origin {
     uint16_t port;
     pthread_t thread;
     atomic_bool stop;
+    _Atomic size_t sent; /* of slow bodies, as they go */
     struct {
         pthread_mutex_t mutex;
         struct origin_object objects[ORIGIN_OBJECTS];
@@ -201,6 +202,7 @@ static inline bool origin_body(struct origin *origin, int fd, const struct origi
         size_t step = len - sent < 16384 ? len - sent : 16384;
         if (!origin_send(fd, object->data + first + sent, step))
             return false;
+        atomic_fetch_add(&origin->sent, step);
     }
     return object->slow > 0 || (origin_send(fd, object->data + first, len) && !is_cut);
 }
@@ -322,6 +324,11 @@ static inline struct origin_object origin_seen(struct origin *origin, const char
     struct origin_object copy = *origin_find(origin, path);
     pthread_mutex_unlock(&origin->locked.mutex);
     return copy;
+}
+
+static inline size_t origin_sent(struct origin *origin)
+{
+    return atomic_load(&origin->sent);
 }
 
 static inline void origin_hold(struct origin *origin, const char *path, int hold)
