@@ -108,7 +108,7 @@ def _form(family):
 
 def _mount_options(family):
     share = [m for m in look.share_mounts() if m.target.startswith(family.plugin.state_dir)][0]
-    check({"nosuid", "nodev"} <= set(share.options), f"the share's mount has {share.options}")
+    check({"nosuid", "nodev", "noexec"} <= set(share.options), f"the share's mount has {share.options}")
     options = set(share.super_options)
     if family.share == "smb":
         check("vers=3.1.1" in options, f"options: {options}")
@@ -132,7 +132,8 @@ def _owner(family):
 
 
 def _password(family):
-    check(family.secret.rounds > 3, "nobody looked while the share was mounted")
+    check(family.secret.rounds > 3, "nobody looked while volumes were published")
+    check(any(m.target.startswith(family.plugin.state_dir) for m in look.share_mounts()), "the share is not mounted: nothing used the password")
     same(sorted(family.secret.seen), [], "places where the password was seen")
     check(SMB_PASSWORD not in family.plugin.log(), "the password is in the log")
 
