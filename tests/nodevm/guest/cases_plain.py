@@ -12,30 +12,30 @@ from servers import SHARES, SMB_PASSWORD, SMB_USER, STORE_UID, Nfs
 OBJECT = "ab" + "0" * 62
 
 
-def _mount_options(share):
+def _mount_options(share, uid=0):
     if share == "smb":
-        return ["cifs", f"//{SERVER}/cache", f"vers=3.1.1,username={SMB_USER},uid=0,gid=0,serverino"]
+        return ["cifs", f"//{SERVER}/cache", f"vers=3.1.1,username={SMB_USER},uid={uid},gid={uid},hard,nobrl,file_mode=0644,dir_mode=0755,actimeo=30,mfsymlinks"]
     version, more = {"nfs3": ("3", ",nolock"), "nfs41": ("4.1", "")}[share]
     return ["nfs", Nfs.source(version, "open"), f"vers={version}{more},lookupcache=positive,retry=0"]
 
 
-def _mount(share, target):
-    fstype, source, options = _mount_options(share)
+def mount_share(share, target, uid=0):
+    fstype, source, options = _mount_options(share, uid)
     os.makedirs(target, exist_ok=True)
     run("mount", "-t", fstype, "-o", options, source, target, env=dict(os.environ, PASSWD=SMB_PASSWORD))
 
 
-def _server_path(share):
+def server_path(share):
     return f"{SHARES}/{'smb' if share == 'smb' else 'open'}"
 
 
 def _served(share):
     """What is written at one end is there at the other, in the version that was asked for."""
     target = f"/mnt/{share}"
-    _mount(share, target)
+    mount_share(share, target)
     try:
         run("sh", "-c", f"echo hello >{target}/plain-{share}")
-        with open(f"{_server_path(share)}/plain-{share}", encoding="ascii") as file:
+        with open(f"{server_path(share)}/plain-{share}", encoding="ascii") as file:
             same(file.read(), "hello\n", "contents at the server")
         options = look.mounts_below(target)[0].super_options
         version = {"smb": "vers=3.1.1", "nfs3": "vers=3", "nfs41": "vers=4.1"}[share]
@@ -47,9 +47,9 @@ def _served(share):
 def _view(share, kernel):
     """A view by hand over objects on the share: data-only layers, or before Linux 6.5 whiteouts."""
     target, meta, view = f"/mnt/{share}", f"/mnt/node/plain-{share}", f"/mnt/view-{share}"
-    _mount(share, target)
-    os.makedirs(f"{_server_path(share)}/objects/ab", exist_ok=True)
-    with open(f"{_server_path(share)}/objects/ab/{OBJECT}", "wb") as file:
+    mount_share(share, target)
+    os.makedirs(f"{server_path(share)}/objects/ab", exist_ok=True)
+    with open(f"{server_path(share)}/objects/ab/{OBJECT}", "wb") as file:
         file.write(b"x" * 5000)
     os.makedirs(meta)
     os.makedirs(view)
@@ -91,7 +91,7 @@ def _squash():
 def _silence(network, share):
     """The outage is one: with the server silent a look at the share hangs, and goes on when it is back."""
     target = f"/mnt/{share}"
-    _mount(share, target)
+    mount_share(share, target)
     try:
         with network.silent():
             reader = subprocess.Popen(["ls", target], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

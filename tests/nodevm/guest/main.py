@@ -12,11 +12,12 @@ import cases_outage
 import cases_plain
 import cases_publish
 import cases_restart
+import cases_unit
 import machine
 import servers
 from report import Report
 
-GROUPS = [cases_plain, cases_publish, cases_restart, cases_outage]
+GROUPS = [cases_plain, cases_unit, cases_publish, cases_restart, cases_outage]
 
 
 class World:
