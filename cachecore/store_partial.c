@@ -129,6 +129,18 @@ int partial_size_write_locked(struct partial *partial, struct err *err)
     return partial_journal_append_locked(partial, &line, err);
 }
 
+/* Moved away first: an SMB server keeps the name of what is removed until the last who has it open has closed it. */
+static int data_remove(const struct partial *partial, struct err *err)
+{
+    int dir = partial->store->incoming;
+    char aside[STORE_NAME_SIZE];
+    store_temp_name(partial->store, aside);
+    const char *name = renameat(dir, partial->name, dir, aside) == 0 ? aside : partial->name;
+    if (unlinkat(dir, name, 0) != 0 && errno != ENOENT)
+        return store_error(partial->store, errno, "cannot remove a partial download", err);
+    return 0;
+}
+
 /* The old file, should somebody still write to it, is not the one that the name means any more. */
 static int data_create(struct partial *partial, struct err *err)
 {
@@ -136,8 +148,8 @@ static int data_create(struct partial *partial, struct err *err)
     if (partial->data >= 0)
         close(partial->data);
     partial->data = -1;
-    if (unlinkat(dir, partial->name, 0) != 0 && errno != ENOENT)
-        return store_error(partial->store, errno, "cannot remove a partial download", err);
+    if (data_remove(partial, err) != 0)
+        return -1;
     partial->data = openat(dir, partial->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (partial->data < 0)
         return store_error(partial->store, errno, "cannot create a partial download", err);
@@ -192,6 +204,15 @@ static int parts_verify(struct partial *partial, const struct parts *recorded, s
     return 0;
 }
 
+/* An SMB client may say one link where there are two, so the object's own place is looked at as well. */
+static bool is_object(const struct partial *partial)
+{
+    struct stat info;
+    char path[STORE_NAME_SIZE];
+    store_path(partial->object, "", path);
+    return fstatat(partial->store->objects, path, &info, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /*
  * The data of an interrupted partial. A second link means that it has become an object and must never be written again; without
  * write permission it was about to. 1: open, 0: not usable, -1: error.
@@ -203,7 +224,7 @@ static int data_reopen(struct partial *partial, struct err *err)
     _cleanup_(closep) int look = fs_open_beneath(dir, partial->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     if (look < 0)
         return errno == ENOENT || errno == ELOOP ? 0 : store_error(partial->store, errno, "cannot open a partial", err);
-    if (fstat(look, &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1)
+    if (fstat(look, &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1 || is_object(partial))
         return 0;
     if (!(info.st_mode & S_IWUSR))
         (void)fchmod(look, 0644);

@@ -305,10 +305,12 @@ def _emptied(family):
 def cases(world):
     for share in SHARES:
         name = lambda what, share=share: f"outage/{share}/{what}"
-        yield Case(name("unreachable-at-start"), lambda s=share: _start_unreachable(world, s), 150)
+        if not (yield Case(name("unreachable-at-start"), lambda s=share: _start_unreachable(world, s), 150)):
+            continue
         yield Case(name("mount-hangs"), lambda s=share: _mount_hangs(world, s), 150)
         family = Family(world, share)
-        yield Case(name("start"), family.plugin.start, 60)
+        if not (yield Case(name("start"), family.plugin.start, 60)):
+            continue
         for what, function in (("view-answers", _view_answers), ("copy-reads", _copy_reads), ("others-work", _local_class_works),
                                ("unpublish-middle", _unpublish_middle), ("retries-flat", _retries_flat),
                                ("server-restarts", _server_restarts), ("plugin-restart", _restart)):

@@ -11,7 +11,7 @@ from machine import run
 from report import Case, check
 from servers import STORE_UID
 
-ON_SHARES = ("unit_cachecore_test_store*", "unit_cachecore_test_fill*")
+ON_SHARES = ("unit_cachecore_test_store", "unit_cachecore_test_store_partial")
 ON_KERNEL = ("unit_mount_test_*",)
 
 

@@ -59,6 +59,8 @@ class Nfs:
     def start(self):
         for name, value in (("nfsv4leasetime", "10"), ("nfsv4gracetime", "10")):
             _write(f"/proc/fs/nfsd/{name}", value)
+        for name in ("nlm_timeout", "nlm_grace_period"):  # no lock is given before this has passed, to version 4 neither
+            _write(f"/sys/module/lockd/parameters/{name}", "3")
         run(*inside(SERVER_NS, "exportfs", "-o", "ro,insecure,no_subtree_check,fsid=0", f"*:{SHARES}"))
         run(*inside(SERVER_NS, "exportfs", "-o", "rw,insecure,no_subtree_check,no_root_squash", f"*:{SHARES}/open"))
         run(*inside(SERVER_NS, "exportfs", "-o", "rw,insecure,no_subtree_check,root_squash", f"*:{SHARES}/squash"))

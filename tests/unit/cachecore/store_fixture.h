@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -76,6 +77,14 @@ static inline void fixture_free(struct fixture *fixture)
 {
     void *state = fixture;
     assert_int_equal(fixture_teardown(&state), 0);
+}
+
+/* An SMB client makes modes up. */
+static inline bool fixture_fixes_modes(int fd)
+{
+    struct statfs info;
+    assert_int_equal(fstatfs(fd, &info), 0);
+    return (uint32_t)info.f_type == 0xff534d42 || (uint32_t)info.f_type == 0xfe534d42;
 }
 
 /* How many names a directory of the store has. An NFS client keeps what is removed while it is open, as .nfs...: not ours. */

@@ -157,9 +157,24 @@ static void test_truncated_object_goes_to_quarantine_and_is_filled_again(void **
     fixture_check_object(fixture->store, 9, 1000);
 }
 
+static int foreign_plant(int objects, const char *path, unsigned kind)
+{
+    switch (kind) {
+    case 0:
+        return symlinkat("/etc/passwd", objects, path);
+    case 1:
+        return mkdirat(objects, path, 0755);
+    case 2:
+        return mknodat(objects, path, S_IFIFO | 0644, 0);
+    default:
+        return mknodat(objects, path, S_IFCHR | 0644, 0); /* 0:0, overlayfs' whiteout */
+    }
+}
+
 static void test_foreign_files_are_not_served(void **state) /* row 77 */
 {
     struct fixture *fixture = *state;
+    size_t planted = 0;
     for (unsigned kind = 0; kind < 4; kind++) {
         struct err err = ERR_INIT;
         char object[SHA256_HEX];
@@ -168,20 +183,18 @@ static void test_foreign_files_are_not_served(void **state) /* row 77 */
         fixture_object(20 + kind, object);
         store_path(object, "", path);
         mkdirat(objects, (char[]){object[0], object[1], '\0'}, 0755);
-        if (kind == 0)
-            assert_int_equal(symlinkat("/etc/passwd", objects, path), 0);
-        else if (kind == 1)
-            assert_int_equal(mkdirat(objects, path, 0755), 0);
-        else if (kind == 2)
-            assert_int_equal(mknodat(objects, path, S_IFIFO | 0644, 0), 0);
-        else
-            assert_int_equal(mknodat(objects, path, S_IFCHR | 0644, 0), 0); /* 0:0, overlayfs' whiteout */
+        if (foreign_plant(objects, path, kind) != 0) {
+            assert_true(fixture_fixes_modes(objects)); /* SMB has no such thing */
+            continue;
+        }
+        planted++;
         assert_int_equal(store_object_open(fixture->store, object, &err), -1);
         assert_int_equal(store_object_find(fixture->store, object, STORE_SIZE_UNKNOWN, &err), 0);
         fixture_must_fill(fixture->store, 20 + kind, 100);
         fixture_check_object(fixture->store, 20 + kind, 100);
     }
-    assert_int_equal(fixture_count(fixture, "quarantine"), 4);
+    assert_true(planted >= 2);
+    assert_int_equal(fixture_count(fixture, "quarantine"), planted);
 }
 
 static void test_linked_directory_is_not_followed(void **state) /* row 77 */
