@@ -1,8 +1,10 @@
 """The node plugin under test: its classes, its process, its log."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 
 import look
@@ -63,7 +65,9 @@ class Plugin:
         _write(f"{self.class_dir}/{name}.json", json.dumps(body))
         return name
 
-    def start(self, ready=True):
+    def start(self):
+        if self.process and self.process.poll() is None:  # a case failed and left it
+            self.kill()
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [self.world.binary, "node", "--endpoint", f"unix://{self.socket}", "--node-id", "node", "--state-dir", self.state_dir,
@@ -71,13 +75,20 @@ class Plugin:
              "--fetcher-uid", str(STORE_UID), "--log-level", "debug"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
+        until(self._listens, 30, "the plugin's socket")
         self.client = Client(self.socket)
-        if ready:
-            until(self._ready, 30, "Probe says ready")
+        until(self._ready, 30, "Probe says ready")
         return self
 
-    def _ready(self):
+    def _listens(self):
+        """Asked by hand: grpcio waits for seconds after a first connection that was refused."""
         check(self.process.poll() is None, f"the plugin ended with {self.process.poll()}: {self.log()[-500:]}")
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(self.socket)
+            return True
+        return False
+
+    def _ready(self):
         answer = self.client.probe(5)
         return answer.ok and answer.reply.ready.value
 
