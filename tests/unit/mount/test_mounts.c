@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "base/process.h"
+
 #define STORE_UID 61234u
 
 static struct share_plan plan_local(struct arena *arena, const char *dir, const char *sub_path)
@@ -228,6 +230,19 @@ static void request_wait(int fuse)
     must(poll(&poll_fd, 1, 20000) == 1);
 }
 
+/* Takes the next question and leaves it unanswered. Returns who asked. Interrupts and the like carry no pid. */
+static pid_t question_take(int fuse)
+{
+    char request[FUSE_MIN_READ_BUFFER];
+    struct fuse_in_header in = {.pid = 0};
+    while (in.pid == 0) {
+        request_wait(fuse);
+        must(read(fuse, request, sizeof(request)) >= (ssize_t)sizeof(in));
+        memcpy(&in, request, sizeof(in));
+    }
+    return (pid_t)in.pid;
+}
+
 /* How many children this process has, and one of them. They belong to the thread that forked them. */
 static size_t children_count(pid_t *one)
 {
@@ -385,6 +400,44 @@ static void a_dead_idle_helper_is_replaced(void **state)
     }
 }
 
+/* A question that the server has taken is waited for even through SIGKILL: a helper that cannot be ended. */
+static void hang_for_good(const struct share_plan *plan, int fuse, size_t hanging)
+{
+    pthread_t thread;
+    struct opener opener = {.plan = plan, .deadline_ms = clock_monotonic_ms() + 1000};
+    must(pthread_create(&thread, NULL, open_on_a_thread, &opener) == 0);
+    question_take(fuse);
+    must(pthread_join(thread, NULL) == 0);
+    assert_int_equal(opener.err.code, ERR_UNAVAILABLE);
+    assert_int_equal(mounts_helpers_abandoned(world.mounts), hanging);
+}
+
+/* rows 67 and 68: the number of processes stays flat, however often a dead share is tried. */
+static void helpers_that_cannot_be_killed_are_counted_and_capped(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    int fuse = silent_mount("stuck");
+    struct share_plan plan = plan_local(arena, "stuck", "");
+    struct share_root root;
+    hang_for_good(&plan, fuse, 1);
+    hang_for_good(&plan, fuse, 2);
+    struct err err = open_share("queue", &plan, soon(), &root);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "2 earlier attempts still hang"));
+    err = (struct err)ERR_INIT;
+    must_ok(mounts_share_close(world.mounts, "queue", soon(), &err), err); /* undoing is let in */
+    close(fuse); /* every question is answered now: with an error */
+    int64_t until_ms = soon();
+    while (mounts_helpers_abandoned(world.mounts) > 0 && clock_monotonic_ms() < until_ms)
+        sched_yield();
+    assert_int_equal(mounts_helpers_abandoned(world.mounts), 0);
+    must(umount2(world_path("stuck"), MNT_DETACH) == 0);
+    err = open_share("queue", &plan, soon(), &root); /* row 66: works again */
+    assert_int_equal(err.code, ERR_NONE);
+    root_close(&root);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "mount-helper") == 0)
@@ -402,6 +455,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(calls_for_one_share_wait_for_each_other_until_their_deadline),
         cmocka_unit_test(many_threads_share_few_helpers),
         cmocka_unit_test(a_dead_idle_helper_is_replaced),
+        cmocka_unit_test(helpers_that_cannot_be_killed_are_counted_and_capped),
     };
     return cmocka_run_group_tests(tests, world_start, world_end);
 }
