@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,7 +19,6 @@
 #define IDLE_MS (10 * 60 * 1000)
 #define BUDGET_BYTES ((size_t)32 * 1024 * 1024)
 #define STACK_SIZE ((size_t)256 * 1024)
-#define THREAD_IDLE_MS (10 * 1000)
 #define QUICK_THREADS 2
 #define QUICK_QUEUE 64
 #define ACCEPT_BATCH 16
@@ -153,6 +153,8 @@ static int64_t earlier(int64_t a, int64_t b)
 static int next_timeout(const struct server *server)
 {
     int64_t due = server->accept_ms ? server->accept_ms : CLOCK_NEVER;
+    if (server->trim_ms)
+        due = earlier(due, server->trim_ms);
     if (server->grace_ms)
         due = earlier(due, server->grace_ms);
     else if (server->drain_ms)
@@ -160,6 +162,16 @@ static int next_timeout(const struct server *server)
     for (const struct connection *connection = server->connections; connection; connection = connection->next)
         due = earlier(due, connection_due_ms(connection));
     return clock_poll_timeout(due);
+}
+
+/* After a burst of calls the allocator keeps what they used, in the heaps of their threads: many times what we need when idle. */
+static void memory_trim(struct server *server, int64_t now_ms)
+{
+    if (server->trim_ms == 0 || now_ms < server->trim_ms)
+        return;
+    server->trim_ms = 0;
+    if (server->call_count == 0)
+        malloc_trim(0);
 }
 
 static void round_of_events(struct server *server)
@@ -174,6 +186,7 @@ static void round_of_events(struct server *server)
     drain_cancel(server, now_ms);
     expire(server, now_ms);
     accept_resume(server, now_ms);
+    memory_trim(server, now_ms);
     connections_bury(server);
 }
 
@@ -194,12 +207,12 @@ static int threads_start(struct server *server, struct err *err)
         .min = 1,
         .max = QUICK_THREADS,
         .queue_max = QUICK_QUEUE,
-        .idle_ms = THREAD_IDLE_MS,
+        .idle_ms = SERVER_THREAD_IDLE_MS,
         .stack_size = STACK_SIZE,
     };
     const struct threads_config calls = {
         .max = server->config.calls_max,
-        .idle_ms = THREAD_IDLE_MS,
+        .idle_ms = SERVER_THREAD_IDLE_MS,
         .stack_size = STACK_SIZE,
     };
     server->quick = threads_new(&quick, err);

@@ -146,6 +146,7 @@ static void call_answer(struct call *call, int64_t now_ms)
     call_log(call, status, now_ms);
     call_detach(call);
     call->server->call_count--;
+    call->server->trim_ms = now_ms + SERVER_TRIM_MS;
     call_free(call);
     if (!connection)
         return;
