@@ -1,4 +1,5 @@
 /* One binary: the first argument says what it is. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,8 +60,16 @@ static int help_main(int argc, char **argv)
     return 0;
 }
 
+/* Heaps are few and large blocks go back at once: what a burst of calls took is not kept by a process that idles. */
+static void memory_limits(void)
+{
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+}
+
 int main(int argc, char **argv)
 {
+    memory_limits();
     for (size_t i = 0; argc > 1 && i < SUBCOMMAND_COUNT; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].main(argc, argv);

@@ -111,15 +111,18 @@ def _():
         need(results == [b"slept"], results)
 
 
-@test("py/threads-end-when-idle")
+@test("py/a-burst-leaves-nothing-behind")
 def _():
-    with server("threads") as running, channel(running) as to:
+    with server("burst") as running, channel(running) as to:
+        for future in [to.unary_unary("/test.Test/Echo").future(bytes(500_000)) for _ in range(50)]:
+            need(len(future.result()) == 500_000, "reply")
         futures = [to.unary_unary("/test.Test/Sleep").future(b"300") for _ in range(50)]
         until(lambda: counts(to)["running"] == 50, "all run")
         need(running.threads() >= 50, running.threads())
         for future in futures:
             need(future.result() == b"slept", "reply")
         until(lambda: running.threads() <= 4, "threads end", timeout=60)
+        until(lambda: running.private() < 4 << 20, "memory goes back", timeout=30)
 
 
 main(sys.argv[1:])

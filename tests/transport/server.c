@@ -2,6 +2,7 @@
  * The server of the transport tests: transport_server SOCKET [connections_max]. SIGTERM drains for at most five seconds. Requests and
  * replies of test.Test are plain bytes; /csi.v1.Node/NodePublishVolume takes a CSI message apart, as the plugin does.
  */
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -112,6 +113,8 @@ int main(int argc, char **argv)
     uint64_t connections_max = 0;
     if (argc < 2 || (argc > 2 && str_parse_u64(argv[2], 100000, &connections_max) != 0))
         return 2;
+    mallopt(M_ARENA_MAX, 2); /* as the program itself does */
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     log_set_level(LOG_ERROR);
     sigemptyset(&stops);
     sigaddset(&stops, SIGTERM);
