@@ -235,6 +235,15 @@ static int each_seen(void *context, const char *id, const struct snapshot *snaps
     return 0;
 }
 
+static void object_remove(struct store *store, unsigned seed)
+{
+    char object[SHA256_HEX];
+    char path[STORE_NAME_SIZE];
+    fixture_object(seed, object);
+    store_path(object, "", path);
+    assert_int_equal(unlinkat(store->objects, path, 0), 0);
+}
+
 static void test_snapshot_is_complete_only_with_all_objects(void **state)
 {
     struct fixture *fixture = *state;
@@ -249,6 +258,11 @@ static void test_snapshot_is_complete_only_with_all_objects(void **state)
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_int_equal(store_snapshot_find(fixture->store, id, &err), 0);
     fixture_must_fill(fixture->store, 2, 500);
+    object_remove(fixture->store, 1);
+    assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "s3://bucket/x\ny", &err), -1);
+    assert_non_null(strstr(err.message, "is not in the store"));
+    assert_int_equal(store_snapshot_find(fixture->store, id, &err), 0);
+    fixture_must_fill(fixture->store, 1, 500);
     assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "s3://bucket/x\ny", &err), 0);
     assert_int_equal(store_snapshot_find(fixture->store, id, &err), 1);
     assert_int_equal(store_snapshot_commit(fixture->store, &snapshot, "other", &err), 0);
