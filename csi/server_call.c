@@ -97,9 +97,13 @@ static struct call *call_new(struct server *server, const struct rpc_method *met
 static void call_refuse(struct connection *connection, struct call *call, int64_t now_ms)
 {
     enum grpc_status status = status_from_err(call->err.code);
-    call->result = -1;
+    struct server *server = connection->server;
     h2_fail(connection->h2, call->stream, status, call->err.message);
-    call_log(call, status, now_ms);
+    if (now_ms >= server->refusal_log_ms) { /* no handler will tell; once a second says enough of a storm */
+        server->refusal_log_ms = now_ms + 1000;
+        log_event(LOG_WARNING, "call_refused", "method", call->method->name, "code", grpc_status_name(status), "error",
+                  call->err.message, NULL);
+    }
     call_free(call);
 }
 
