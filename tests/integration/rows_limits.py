@@ -28,7 +28,7 @@ def limits(world):
     world.node.add_class("few", few)
     pod = world.node.pod("files")
     third = world.file("limit-3.bin", b"z")
-    pod.final(Code.RESOURCE_EXHAUSTED, lambda: pod.publish(f"{url}\n{other}\n{third}", storageClass="few"), "maxFiles|2 files|at most 2")
+    pod.final(Code.RESOURCE_EXHAUSTED, lambda: pod.publish(f"{url}\n{other}\n{third}", storageClass="few"), "3 files", "allows 2")
 
 
 @test("row-102 a-list-that-is-too-long")

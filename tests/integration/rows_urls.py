@@ -31,7 +31,7 @@ def loopback(world):
 @test("row-40 metadata-services")
 def metadata(world):
     for host in ("169.254.169.254", "[fd00:ec2::254]", "100.100.100.200", "10.0.0.1", "192.168.1.1", "172.16.0.1", "224.0.0.1", "255.255.255.255"):
-        refused(world, Code.PERMISSION_DENIED, "not allowed", inputs=f"http://{host}/latest/meta-data/", storageClass="strict")
+        refused(world, Code.PERMISSION_DENIED, "not allowed", inputs=f"http://{host}/latest/meta-data/token -> x", storageClass="strict")
 
 
 @test("row-42 unknown-host")

@@ -55,7 +55,7 @@ class Exchange:
         path = target.split("?", 1)[0]
         parts = path.split("/", 3)
         self.path = path
-        self.behaviour, *self.args = parts[1].split(":") if len(parts) > 1 else [""]
+        self.behaviour, *self.args = (server.always or (parts[1] if len(parts) > 1 else "")).split(":")
         self.size = int(parts[2]) if len(parts) > 2 and parts[2].isdigit() else 0
         self.name = parts[3] if len(parts) > 3 else ""
         self.status, self.sent, self.keep = 0, 0, False
@@ -484,8 +484,9 @@ def reset(exchange):
 
 
 class HostileServer:
-    def __init__(self, log_path, tls=None, host="127.0.0.1"):
-        """tls: (certificate, key) files."""
+    def __init__(self, log_path, tls=None, host="127.0.0.1", always=None):
+        """tls: (certificate, key) files. always: a behaviour with its arguments for every path."""
+        self.always = always
         self.listener = socket.create_server((host, 0), backlog=128)
         self.port = self.listener.getsockname()[1]
         self.context = None
