@@ -22,12 +22,13 @@ struct sigv4_pair {
 
 struct sigv4_request {
     const char *method;
-    const char *path;                 /* percent-encoded, begins with '/' */
-    const struct sigv4_pair *query;   /* decoded, in any order */
+    const char *path;               /* percent-encoded, begins with '/' */
+    const struct sigv4_pair *query; /* decoded, in any order */
     size_t query_count;
-    const struct sigv4_pair *headers; /* the ones to be signed, "host" and "x-amz-date" among them, in any order and case */
+    const struct sigv4_pair
+        *headers; /* the ones to be signed, "host" and "x-amz-date" among them, in any order and case */
     size_t header_count;
-    const char *payload_sha256;       /* hex */
+    const char *payload_sha256; /* hex */
 };
 
 struct sigv4_key {

@@ -30,9 +30,9 @@ static int http_resolve(struct http *http, const struct source_context *context,
         .request_url = url->query ? arena_printf(arena, "%s?%s", url->display, url->query) : url->display,
     };
     if (source_probe(&source_http, http, context, arena, &object, &response, cancel, err) != 0) {
-        if (err->code == ERR_DENIED && response.status == 403 && url->is_signed)
-            return err_prefix(err, "the URL is signed, and its signature may have expired");
-        return -1;
+        bool refused = err->code == ERR_DENIED && response.status == 403;
+        return refused && url->is_signed ? err_prefix(err, "the URL is signed, and its signature may have expired")
+                                         : -1;
     }
     canonical_keep_query(url, arena, &object);
     *out = object;

@@ -133,7 +133,8 @@ static int s3_resolve(struct http *http, const struct source_context *context, c
     }
     if (result != 0) {
         *err = why;
-        return -1;
+        bool anonymous = why.code == ERR_DENIED && response.status == 403 && !credentials.access_key_id;
+        return anonymous ? err_prefix(err, "asked without credentials, as no secret with access keys was given") : -1;
     }
     *out = object;
     return 0;

@@ -208,6 +208,7 @@ static const struct {
     {WEB "/no-range", ERR_PRECONDITION, "Content-Range"},
     {"s3://bucket/archived", ERR_PRECONDITION, "is archived"},
     {"s3://bucket/expired", ERR_UNAUTHENTICATED, "has expired"},
+    {"s3://bucket/denied", ERR_DENIED, "asked without credentials"},
     {"s3://bucket/denied", ERR_DENIED, "may not read"},
     {"s3://bucket/signature", ERR_UNAUTHENTICATED, "secret access key"},
     {"s3://bucket/skewed", ERR_PRECONDITION, "clock"},
