@@ -1,6 +1,6 @@
 /*
- * A web server for tests that answers with the bytes it is given, right or wrong, on a loopback port of its own. One connection at a
- * time, on one thread; what it was asked is kept as text. Responses are looked up by path.
+ * A web server for tests that answers with the bytes it is given, right or wrong, on a loopback port of its own. Each connection
+ * has a thread; what was asked last is kept as text. Responses are looked up by path.
  */
 #pragma once
 
@@ -34,6 +34,7 @@ struct canned {
 };
 
 #define CANNED_MAX 128
+#define CANNED_CONNECTIONS_MAX 512
 
 struct canned_server {
     const struct canned *table;
@@ -42,9 +43,9 @@ struct canned_server {
     uint16_t port;
     pthread_t thread;
     atomic_uint connections, requests, stalls;
-    bool used[CANNED_MAX];
     struct {
         pthread_mutex_t mutex;
+        bool used[CANNED_MAX];
         char last_request[16384];
     } locked;
 };
@@ -96,14 +97,17 @@ static const struct canned *canned_find(struct canned_server *server, const char
 {
     const char *path = strchr(request, ' ') + 1;
     size_t len = strcspn(path, " ?");
-    for (size_t i = 0; i < server->count; i++) {
+    size_t i = 0;
+    pthread_mutex_lock(&server->locked.mutex);
+    for (; i < server->count; i++) {
         const char *known = server->table[i].path;
-        if (server->used[i] || strlen(known) != len || memcmp(known, path, len) != 0)
-            continue;
-        server->used[i] = server->table[i].once;
-        return &server->table[i];
+        if (!server->locked.used[i] && strlen(known) == len && memcmp(known, path, len) == 0)
+            break;
     }
-    return NULL;
+    if (i < server->count)
+        server->locked.used[i] = server->table[i].once;
+    pthread_mutex_unlock(&server->locked.mutex);
+    return i < server->count ? &server->table[i] : NULL;
 }
 
 /* Whether the last request held the text. */
@@ -141,20 +145,41 @@ static bool canned_answer(struct canned_server *server, int fd)
     return canned->after == CANNED_KEEP;
 }
 
+struct canned_connection {
+    struct canned_server *server;
+    int fd;
+    pthread_t thread;
+};
+
+static void *canned_serve(void *context)
+{
+    struct canned_connection *connection = context;
+    while (canned_answer(connection->server, connection->fd))
+        ;
+    shutdown(connection->fd, SHUT_WR);
+    canned_wait_for_end(connection->fd); /* so that no reset overtakes the answer */
+    return NULL;
+}
+
+/* Accepts until the listening socket is shut down; then ends what is still open. */
 static void *canned_run(void *context)
 {
     struct canned_server *server = context;
-    for (;;) {
-        int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd < 0)
-            return NULL;
+    struct canned_connection *connections = calloc(CANNED_CONNECTIONS_MAX, sizeof(*connections));
+    size_t count = 0;
+    for (int fd; (fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0; count++) {
+        assert(count < CANNED_CONNECTIONS_MAX);
         atomic_fetch_add(&server->connections, 1);
-        while (canned_answer(server, fd))
-            ;
-        shutdown(fd, SHUT_WR);
-        canned_wait_for_end(fd); /* so that no reset overtakes the answer */
-        close(fd);
+        connections[count] = (struct canned_connection){.server = server, .fd = fd};
+        assert(pthread_create(&connections[count].thread, NULL, canned_serve, &connections[count]) == 0);
     }
+    for (size_t i = 0; i < count; i++) {
+        shutdown(connections[i].fd, SHUT_RDWR);
+        pthread_join(connections[i].thread, NULL);
+        close(connections[i].fd);
+    }
+    free(connections);
+    return NULL;
 }
 
 static void canned_start(struct canned_server *server, const struct canned *table, size_t count)
