@@ -88,14 +88,27 @@ static void *spawner_main(void *unused)
     return NULL;
 }
 
+/* A forked copy of the process has the memory of the thread's waiting but not the thread. */
+static void spawner_forget(void)
+{
+    pthread_mutex_init(&spawner.mutex, NULL);
+    pthread_cond_init(&spawner.changed, NULL);
+    spawner.locked.owner = 0;
+    spawner.locked.wanted = NULL;
+}
+
 /* Signals are for the threads of the program. */
 static int spawner_start_locked(void)
 {
+    static bool watches_forks;
     sigset_t all;
     sigset_t before;
     pthread_t thread;
     if (spawner.locked.owner == getpid())
         return 0;
+    if (!watches_forks && pthread_atfork(NULL, NULL, spawner_forget) != 0)
+        return ENOMEM;
+    watches_forks = true;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&thread, NULL, spawner_main, NULL);

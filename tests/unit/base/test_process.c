@@ -169,6 +169,25 @@ static void a_child_outlives_the_thread_that_started_it(void **state)
     assert_true(process_kill(&process, clock_monotonic_ms() + 10000));
 }
 
+/* Programs that fork without exec (tests do) can start children all the same. */
+static void a_forked_copy_starts_its_own(void **state)
+{
+    (void)state;
+    struct process process = start("echo");
+    assert_true(process_kill(&process, clock_monotonic_ms() + 10000));
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        const char *argv[] = {"test", "echo", NULL};
+        struct err err = ERR_INIT;
+        bool started = process_start(argv, &process, &err) == 0;
+        _exit(started && process_kill(&process, clock_monotonic_ms() + 10000) ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "echo") == 0)
@@ -180,6 +199,7 @@ int main(int argc, char **argv)
             pause();
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_forked_copy_starts_its_own),
         cmocka_unit_test(a_child_outlives_the_thread_that_started_it),
         cmocka_unit_test(packets_and_descriptors_cross),
         cmocka_unit_test(too_large_a_packet_is_refused),
