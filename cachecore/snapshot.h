@@ -22,10 +22,10 @@
 #define SNAPSHOT_FILES_MAX 10000000u
 
 struct snapshot_file {
-    const char *path;   /* relative; rules of a place (input.h) */
-    char object[65];    /* lowercase hex */
+    const char *path; /* relative; rules of a place (input.h) */
+    char object[65];  /* lowercase hex */
     uint64_t size;
-    int64_t mtime_s;    /* 0 when the source states none */
+    int64_t mtime_s; /* 0 when the source states none */
     uint32_t mtime_ns;
     const char *validator;
 };
@@ -37,15 +37,17 @@ struct snapshot {
 };
 
 /* Sorts files; ERR_INVALID for a path that breaks the rules, stands twice, or is both file and directory. */
-int snapshot_make(struct arena *arena, struct snapshot_file *files, size_t count, struct snapshot *out, struct err *err);
+int snapshot_make(struct arena *arena, struct snapshot_file *files, size_t count, struct snapshot *out,
+                  struct err *err);
 void snapshot_write(const struct snapshot *snapshot, struct str *out);
 void snapshot_id(const struct snapshot *snapshot, char out[SHA256_HEX]);
 /* Bounded: at most max_files. ERR_CORRUPT names the line. */
-int snapshot_parse(struct arena *arena, const char *text, size_t len, size_t max_files, struct snapshot *out, struct err *err);
+int snapshot_parse(struct arena *arena, const char *text, size_t len, size_t max_files, struct snapshot *out,
+                   struct err *err);
 
 /* Is this relative path fit for a view? Shared by inputs, snapshots and listings. ERR_INVALID says why not. */
 int snapshot_path_check(const char *path, size_t len, struct err *err);
 
 /* The object's id; every argument may be "" but not NULL. identity is "" unless credentials were sent and the validator is weak. */
-void object_id(const char *kind, const char *authority, const char *canonical_url, const char *validator, const char *identity,
-               char out[SHA256_HEX]);
+void object_id(const char *kind, const char *authority, const char *canonical_url, const char *validator,
+               const char *identity, char out[SHA256_HEX]);
