@@ -38,8 +38,10 @@ static void accept_pause(struct server *server, int errnum, int64_t now_ms)
 {
     connections_evict(server);
     int64_t pause_ms = server->accept_pause_ms * 2;
-    if (pause_ms < ACCEPT_PAUSE_MIN_MS) {
+    if (pause_ms < ACCEPT_PAUSE_MIN_MS)
         pause_ms = ACCEPT_PAUSE_MIN_MS;
+    if (now_ms >= server->refusal_log_ms) {
+        server->refusal_log_ms = now_ms + 1000;
         log_event(LOG_WARNING, "accept_paused", "reason", strerrordesc_np(errnum), NULL);
     }
     server->accept_pause_ms = pause_ms > ACCEPT_PAUSE_MAX_MS ? ACCEPT_PAUSE_MAX_MS : pause_ms;

@@ -64,7 +64,7 @@ struct server {
     unsigned call_count;
     int64_t accept_ms; /* accepting pauses until then; 0: it does not */
     int64_t accept_pause_ms;
-    int64_t refusal_log_ms; /* no line about a refused call before then */
+    int64_t refusal_log_ms; /* no line about refused calls or connections before then */
     int64_t trim_ms;        /* when the memory that calls used goes back to the system; 0: none to give */
     int64_t drain_ms;       /* the drain's deadline; 0: serving */
     int64_t grace_ms;       /* calls were cancelled; connections close then at the latest; 0: not yet */

@@ -11,7 +11,7 @@ import time
 
 import grpc
 
-from harness import SERVER, Server, main, need, server, test
+from harness import SERVER, WORK, Server, main, need, server, test
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
@@ -187,6 +187,29 @@ def _():
         need(running.rss() - before < 16 * MIB, f"{(running.rss() - before) / MIB:.1f} MiB held")
         call(running)
         client.close()
+
+
+STRANGER = """
+import socket, sys
+client = socket.socket(socket.AF_UNIX)
+client.settimeout(20)
+client.connect(sys.argv[1])
+try:
+    print(client.recv(100))
+except ConnectionResetError:
+    print(b"")
+"""
+
+
+@test("raw/other-users-are-refused")
+def _():
+    with server("peer") as running:
+        WORK.chmod(0o755)
+        pathlib.Path(running.path).chmod(0o777)
+        for user, said in ((65534, "b''"), (0, "b'\\x00")):  # root is greeted with SETTINGS
+            other = subprocess.run([sys.executable, "-c", STRANGER, running.path], user=user, capture_output=True, text=True, timeout=30)
+            need(other.returncode == 0 and other.stdout.startswith(said), other)
+        call(running)
 
 
 @test("raw/mode-live-and-stale-sockets")
