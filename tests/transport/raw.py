@@ -11,7 +11,7 @@ import time
 
 import grpc
 
-from harness import SERVER, WORK, Server, main, need, server, test
+from harness import SERVER, WORK, Server, main, need, server, test, until
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
@@ -145,20 +145,28 @@ def _():
         clients = [start(running) for _ in range(100)]  # idle ones make room when there is no descriptor
         call(running)
         need(running.descriptors() <= 40, running.descriptors())
-        # All that fit at work: a new one waits, without the server spinning, and is served when one goes.
         for client in clients:
             client.close()
+        until(lambda: running.descriptors() <= 8, "the idle ones are gone")
+        # All at work, two descriptors each: a new one waits, without the server spinning, and is served when one goes.
         busy = []
-        wait = frame(HEADERS, 4, 1, head(b"/test.Test/Wait")) + frame(DATA, 1, 1, message(b""))
-        for _ in range(40):
+        while running.descriptors() + 2 <= 40:
+            before = running.descriptors()
             busy.append(start(running))
-            busy[-1].sendall(wait)
-        time.sleep(0.5)
+            busy[-1].sendall(frame(HEADERS, 4, 1, head(b"/test.Test/Wait")) + frame(DATA, 1, 1, message(b"")))
+            until(lambda: running.descriptors() == before + 2, "the call is at work")
+        if running.descriptors() < 40:  # an odd one left: a connection of which no call can be served
+            busy.append(start(running))
+            until(lambda: running.descriptors() == 40, "none left")
+            busy[-1].sendall(frame(HEADERS, 4, 1, head(b"/test.Test/Wait")) + frame(DATA, 1, 1, message(b"")))
+            need(b"14" in busy[-1].recv(4096) + busy[-1].recv(4096), "UNAVAILABLE")
+        late = start(running)
         before = running.cpu()
         time.sleep(1)
-        need(running.cpu() - before < 0.3, f"{running.cpu() - before:.2f} s of processor time in a second")
+        need(running.cpu() - before < 0.2, f"{running.cpu() - before:.2f} s of processor time in a second")
         for client in busy:
             client.close()
+        need(late.recv(9), "the late one is greeted")
         call(running)
 
 
