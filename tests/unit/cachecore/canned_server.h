@@ -4,10 +4,8 @@
  */
 #pragma once
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -17,12 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum canned_after {
-    CANNED_CLOSE,
-    CANNED_KEEP,
-    CANNED_STALL,
-    CANNED_REPEAT
-}; /* REPEAT: the last bytes, until the client goes */
+/* REPEAT: the last bytes again, until the client goes. */
+enum canned_after { CANNED_CLOSE, CANNED_KEEP, CANNED_STALL, CANNED_REPEAT };
 
 struct canned {
     const char *path;
@@ -64,11 +58,12 @@ static bool canned_send(int fd, const char *data, size_t len)
 
 static bool canned_send_text(const struct canned_server *server, int fd, const struct canned *canned)
 {
-    const char *port = canned->len ? NULL : strstr(canned->bytes, "%P");
     char number[8];
-    if (!port)
-        return canned_send(fd, canned->bytes, canned->len ? canned->len : strlen(canned->bytes));
+    const char *port = canned->len ? NULL : strstr(canned->bytes, "%P");
+    size_t whole = canned->len ? canned->len : strlen(canned->bytes);
     snprintf(number, sizeof(number), "%u", server->port);
+    if (!port)
+        return canned_send(fd, canned->bytes, whole);
     return canned_send(fd, canned->bytes, (size_t)(port - canned->bytes)) && canned_send(fd, number, strlen(number)) &&
            canned_send(fd, port + 2, strlen(port + 2));
 }
@@ -121,8 +116,7 @@ static bool canned_was_asked(struct canned_server *server, const char *text)
 
 static void canned_wait_for_end(int fd)
 {
-    char byte;
-    while (recv(fd, &byte, 1, 0) > 0)
+    for (char byte; recv(fd, &byte, 1, 0) > 0;)
         ;
 }
 
