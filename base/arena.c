@@ -37,6 +37,13 @@ void arena_free(struct arena *arena)
     free(arena);
 }
 
+void arena_wipe_free(struct arena *arena)
+{
+    for (struct block *block = arena ? arena->blocks : NULL; block; block = block->next)
+        explicit_bzero(block->data, block->used);
+    arena_free(arena);
+}
+
 static struct block *block_add(struct arena *arena, size_t needed)
 {
     size_t size = needed > BLOCK_SIZE ? needed : BLOCK_SIZE;

@@ -15,6 +15,9 @@ struct arena;
 struct arena *arena_new(void);
 void arena_free(struct arena *arena); /* NULL is fine */
 DEFINE_CLEANUP(struct arena *, arena_free);
+/* As arena_free, and overwrites it all first: for what held credentials or signed URLs. */
+void arena_wipe_free(struct arena *arena);
+DEFINE_CLEANUP(struct arena *, arena_wipe_free);
 
 void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned to 16 */
 void *arena_calloc(struct arena *arena, size_t count, size_t size);

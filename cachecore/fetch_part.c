@@ -179,7 +179,7 @@ static int transfer_perform(struct pool_worker *worker, struct transfer *transfe
                             struct err *err)
 {
     const struct fetch_want *want = transfer->download->want;
-    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
     struct http_request request;
     struct http_response response = {.retry_after_s = -1};
     uint64_t len = transfer->is_ranged ? transfer->end - transfer->offset : 0;

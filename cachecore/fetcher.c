@@ -38,7 +38,7 @@ static void job_free(struct job *job)
     wire_order_deinit(&job->order);
     closep(&job->fds[0]);
     closep(&job->fds[1]);
-    arena_free(job->arena);
+    arena_wipe_free(job->arena);
     free(job);
 }
 

@@ -47,7 +47,7 @@ static int list_run(struct pool_worker *worker, void *context, size_t index, str
     (void)index;
     struct list_job *job = context;
     const struct source_context *source_context = &job->fill->request->context;
-    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
     const struct http_rules rules = fetch_rules(source_context);
     struct http *http = pool_worker_http(worker, &rules);
     struct source_object found;
@@ -163,7 +163,7 @@ static int resolve_run(struct pool_worker *worker, void *context, size_t index, 
     struct fill_item *item = &fill->items[index];
     if (item->is_resolved)
         return 0;
-    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
     const struct source_context *source_context = &fill->request->context;
     const struct http_rules rules = fetch_rules(source_context);
     struct source_object found;

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "cachecore/address.h"
 #include "cachecore/http_exchange.h"
+#include "cachecore/http_memory.h"
 #include "cachecore/http_redirect.h"
 
 #define BUFFER_SIZE (256L << 10)
@@ -47,7 +48,8 @@ static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 static void library_init(void)
 {
     struct sigaction action;
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, http_memory_alloc, http_memory_free, http_memory_realloc,
+                             http_memory_strdup, http_memory_calloc) != CURLE_OK)
         abort();
     /* OpenSSL writes to sockets without MSG_NOSIGNAL. */
     if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
@@ -130,7 +132,7 @@ static struct curl_slist *header_add(struct curl_slist *list, const char *name, 
     _cleanup_(str_deinitp) struct str line = STR_INIT;
     str_printf(&line, *value ? "%s: %s" : "%s;", name, value);
     list = curl_slist_append(list, line.data);
-    explicit_bzero(line.data, line.len);
+    explicit_bzero(line.data, line.capacity);
     if (!list)
         abort();
     return list;
@@ -402,7 +404,7 @@ static int request_check(const struct http_request *request, struct err *err)
 int http_perform(struct http *http, const struct http_request *request, http_sink sink, void *context,
                  struct http_response *out, const atomic_bool *cancel, struct err *err)
 {
-    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
     struct http_exchange exchange = {.request = request, .sink = sink, .context = context, .cancel = cancel};
     struct hop hop = {.http = http, .exchange = &exchange, .text = request->url};
     http->retry_after_s = -1;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -201,9 +202,11 @@ static void *worker_thread(void *argument)
     struct pool *pool = worker->pool;
     pool_lock(pool);
     worker_loop_locked(worker);
-    pool->locked.running--;
+    bool is_last = --pool->locked.running == 0;
     pool_unlock(pool);
     handles_free(worker);
+    if (is_last)
+        malloc_trim(0); /* the process is idle now, and may be for days */
     pool_lock(pool);
     worker->state = SLOT_ENDED;
     pool_unlock(pool);

@@ -140,9 +140,18 @@ static int order_read(struct arena *arena, const Fetcher__Order *message, struct
     return 0;
 }
 
+static void text_wipe(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+}
+
+/* URLs may be signed. */
 static void order_wipe(Fetcher__Order *message)
 {
     if (message->body_case == FETCHER__ORDER__BODY_START) {
+        text_wipe(message->start->inputs);
+        text_wipe(message->start->inputs_from);
         for (size_t i = 0; i < message->start->n_secrets; i++) {
             ProtobufCBinaryData *value = &message->start->secrets[i]->value;
             if (value->len > 0)

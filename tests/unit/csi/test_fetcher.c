@@ -23,6 +23,11 @@
 #define FETCHER_UID 65532
 #define SIZE ((size_t)24 << 20)
 #define SOON_MS 60000
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED true
+#else
+#define IS_SANITIZED false
+#endif
 
 struct fixture {
     char path[4096];
@@ -84,6 +89,7 @@ static int teardown(void **state)
 struct call {
     struct fixture *fixture;
     const char *volume;
+    const struct secret_map *secrets;
     char inputs[256];
     int local;
     struct arena *arena;
@@ -100,6 +106,7 @@ static void *call_run(void *argument)
                                           .arguments = call->inputs,
                                           .inputs = call->inputs,
                                           .class = &call->fixture->class,
+                                          .secrets = call->secrets,
                                           .store_fd = call->fixture->store,
                                           .local_store_fd = call->local};
     call->outcome = fills_wait(call->fixture->fills, &request, &rpc, clock_monotonic_ms() + SOON_MS, call->arena,
@@ -230,8 +237,67 @@ static void status_read(pid_t pid, struct str *out)
     assert_int_equal(fs_read_fd(fd, 65536, out, &err), 0);
 }
 
-/* Not asked under sanitizers, which hold memory of their own. */
-static __attribute__((unused)) uint64_t private_kib(pid_t pid)
+/* Does a process's writable memory hold this text? */
+static bool memory_holds(pid_t pid, const char *text)
+{
+    char path[64];
+    char line[512];
+    bool found = false;
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+    FILE *maps = fopen(path, "re");
+    snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+    _cleanup_(closep) int mem = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(maps && mem >= 0);
+    while (!found && fgets(line, sizeof(line), maps)) {
+        unsigned long from;
+        unsigned long to;
+        char write_flag;
+        if (sscanf(line, "%lx-%lx r%c", &from, &to, &write_flag) != 3 || write_flag != 'w' || to - from > 64ul << 20)
+            continue;
+        char *bytes = malloc(to - from);
+        assert_non_null(bytes);
+        ssize_t got = pread(mem, bytes, to - from, (off_t)from);
+        found = got > 0 && memmem(bytes, (size_t)got, text, strlen(text));
+        free(bytes);
+    }
+    fclose(maps);
+    return found;
+}
+
+static bool memory_forgets(pid_t pid, const char *text)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + SOON_MS;
+    while (memory_holds(pid, text) && clock_monotonic_ms() < deadline_ms)
+        poll(NULL, 0, 500);
+    return !memory_holds(pid, text);
+}
+
+/* Secrets are gone once the fill is and its threads have ended: nobody who gets into the idle process finds any. */
+static void test_secrets_are_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    struct secret_map secrets = SECRET_MAP_INIT;
+    secret_map_add(&secrets, "token", "cAnArYsEcReT", 12);
+    origin_add(fixture->origin,
+               &(struct origin_object){.path = "/a", .data = fixture->data, .size = SIZE, .etag = "\"1\"", .hold = 1});
+    struct call *call = call_new(fixture, "v1", "/a?X-Amz-Signature=cAnArYqUeRy");
+    call->secrets = &secrets;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, call_run, call), 0);
+    pid_t pid = fetcher_pid(fixture->fills);
+    while (origin_seen(fixture->origin, "/a").hold == 1 && !memory_holds(pid, "cAnArYsEcReT"))
+        poll(NULL, 0, 20);
+    assert_true(memory_holds(pid, "cAnArYqUeRy"));
+    origin_hold(fixture->origin, "/a", 0);
+    pthread_join(thread, NULL);
+    expect_file(call, fixture->store);
+    assert_true(memory_forgets(pid, "cAnArYsEcReT"));
+    assert_true(memory_forgets(pid, "cAnArYqUeRy"));
+    call_free(call);
+    secret_map_deinit(&secrets);
+}
+
+static uint64_t private_kib(pid_t pid)
 {
     char path[64];
     struct err err = ERR_INIT;
@@ -270,11 +336,9 @@ static void test_no_privileges(void **state)
             fail_msg("%s is not in its status", lines[i]);
     }
     str_deinit(&text);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     uint64_t kib = private_kib(fetcher_pid(fixture->fills));
     print_message("idle fetcher: %lu KiB private\n", (unsigned long)kib);
-    assert_true(kib < 4096);
-#endif
+    assert_true(kib < (IS_SANITIZED ? 262144 : 4096));
 }
 
 /* row 75: a store that is not the fetcher's user's to write is an error in words. */
@@ -300,11 +364,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "fetcher") == 0)
         return fetcher_main(argc, argv);
     const struct CMUnitTest tests[] = {
-        TEST(test_fill),
-        TEST(test_many_volumes_one_download),
-        TEST(test_killed_in_the_middle),
-        TEST(test_no_privileges),
-        TEST(test_foreign_store),
+        TEST(test_fill),          TEST(test_many_volumes_one_download), TEST(test_killed_in_the_middle),
+        TEST(test_no_privileges), TEST(test_secrets_are_forgotten),     TEST(test_foreign_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
