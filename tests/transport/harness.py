@@ -51,7 +51,7 @@ class Server:
     def private(self):
         """Private anonymous bytes."""
         rollup = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
-        return int(rollup.split("Pss_Anon:")[1].split()[0]) * 1024 // MEMORY_FACTOR
+        return int(rollup.split("Pss_Anon:")[1].split()[0]) * 1024
 
     def cpu(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
