@@ -164,7 +164,8 @@ static int64_t backoff_ms(unsigned tries, int64_t retry_after_s)
 static void retry_locked(struct download *download, const struct gap *part, const struct part_result *result)
 {
     struct gap rest = *part;
-    rest.tries = result->got >= FETCH_HEADWAY ? 1 : part->tries + 1;
+    /* Only what is kept is headway: a stream that always breaks off would go on for ever. */
+    rest.tries = !download->is_stream && result->got >= FETCH_HEADWAY ? 1 : part->tries + 1;
     if (rest.tries >= FETCH_TRIES) {
         fail_locked(download, &result->err);
         return;

@@ -58,7 +58,7 @@ class Exchange:
         self.behaviour, *self.args = (server.always or (parts[1] if len(parts) > 1 else "")).split(":")
         self.size = int(parts[2]) if len(parts) > 2 and parts[2].isdigit() else 0
         self.name = parts[3] if len(parts) > 3 else ""
-        self.status, self.sent, self.keep = 0, 0, False
+        self.status, self.sent, self.keep, self.record = 0, 0, False, {}
         self.range = self.parse_range()
 
     def parse_range(self):
@@ -95,6 +95,7 @@ class Exchange:
             except OSError as error:
                 raise Gone from error
             self.sent += count
+            self.record["sent"] = self.sent
             view = view[count:]
 
     def simple(self, status, headers=(), body=b""):
@@ -344,9 +345,10 @@ def wrong_range(exchange):
     if exchange.is_probe:
         return serve_plain(exchange)
     status, headers, data = plan(exchange)
-    if exchange.server.count(exchange.path) == 1 or status != 206:
+    is_first = exchange.server.count(exchange.path) == 1
+    if is_first or status != 206:
         exchange.head(status, headers)
-        return exchange.body(data[:max(1, len(data) // 2)])
+        return exchange.body(data[:len(data) // 2] if is_first else data)
     wrong = f"bytes {exchange.range[0] + 1}-{exchange.range[1]}/{exchange.size}"
     data = object_of(exchange)[exchange.range[0] + 1:exchange.range[1] + 1]
     headers = [pair for pair in headers if pair[0] not in ("Content-Range", "Content-Length")]
@@ -374,6 +376,15 @@ def no_ranges(exchange):
     status, headers, data = plan(exchange)
     exchange.head(status, [pair for pair in headers if pair[0] != "Accept-Ranges"])
     exchange.body(data)
+
+
+@behaviour("no-ranges-cut")
+def no_ranges_cut(exchange):
+    """no-ranges-cut:<bytes>: without ranges, and each body ends too early."""
+    exchange.range = None
+    status, headers, data = plan(exchange)
+    exchange.head(status, [pair for pair in headers if pair[0] != "Accept-Ranges"])
+    exchange.body(data[:int(exchange.args[0])])
 
 
 @behaviour("gzip")
@@ -571,6 +582,7 @@ class HostileServer:
                   "headers": sorted(headers), "if_match": headers.get("if-match"), "if_range": headers.get("if-range"),
                   "cache_control": headers.get("cache-control"), "authorized": "authorization" in headers,
                   "status": 0, "sent": 0, "done": False}
+        exchange.record = record
         with self.lock:
             self.records.append(record)
         try:

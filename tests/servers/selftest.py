@@ -172,6 +172,8 @@ def test_range_ignored(server):
     data = raw(server, f"/range-ignored/{SIZE}/a", extra="Range: bytes=10-999\r\n")
     need(data.startswith(b"HTTP/1.1 200") and data.endswith(whole("a")), "200 and the whole")
     need(curl(server.url(f"no-ranges/{SIZE}/a"), "-H", "Range: bytes=10-20")[1] == 200, "no-ranges")
+    code, status, body, _ = curl(server.url(f"no-ranges-cut:5000/{SIZE}/a"), "-H", "Range: bytes=10-20")
+    need((code, status, len(body)) == (18, 200, 5000), "no-ranges-cut")
 
 
 def test_gzip(server):
