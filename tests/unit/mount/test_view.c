@@ -335,9 +335,10 @@ static int mounts_fill(const char *dir)
 }
 
 /* row 104: at fs.mount-max, in a namespace of its own. */
-static int fill_mounts_and_try(void)
+static int fill_mounts_and_try(const char *path)
 {
     struct err err = ERR_INIT;
+    snprintf(world.path, sizeof(world.path), "%s", path);
     if (unshare(CLONE_NEWNS) != 0 || mounts_fill(world_path("full")) != 0)
         return 10;
     _cleanup_(closep) int layers = world_dir("layers");
@@ -375,8 +376,10 @@ static void at_the_limit_of_mounts_nothing_is_left(void **state)
     must_ok(view_layer_build(layers, "full-0", &empty, kernel_form(), &err), err);
     must_ok(view_layer_build(layers, "full-1", &empty, VIEW_BINDS, &err), err);
     pid_t pid = fork();
-    if (pid == 0)
-        _exit(fill_mounts_and_try());
+    if (pid == 0) {
+        execl("/proc/self/exe", "test", "fill-mounts", world.path, NULL);
+        _exit(20);
+    }
     int status;
     must(waitpid(pid, &status, 0) == pid);
     assert_true(WIFEXITED(status));
@@ -583,6 +586,8 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "mount-helper") == 0)
         return mount_helper_main();
+    if (argc > 2 && strcmp(argv[1], "fill-mounts") == 0)
+        return fill_mounts_and_try(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(overlay_views_show_the_tree_and_nothing_else),
         cmocka_unit_test(bind_views_show_the_tree_and_nothing_else),
