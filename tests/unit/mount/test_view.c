@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <time.h>
 
 #define ID_A "aa00000000000000000000000000000000000000000000000000000000000001"
@@ -96,21 +95,6 @@ static void unmount_ok(const char *target)
     must_ok(view_unmount(world.mounts, world_path(target), soon(), &err), err);
     assert_int_equal(world_mounts_below(target), 0);
     must(rmdir(world_path(target)) == 0);
-}
-
-static size_t names_in(const char *dir, char *out, size_t size)
-{
-    struct dirent **list;
-    int count = scandir(world_path(dir), &list, NULL, alphasort);
-    must(count >= 2);
-    out[0] = '\0';
-    for (int i = 0; i < count; i++) {
-        if (list[i]->d_name[0] != '.')
-            snprintf(out + strlen(out), size - strlen(out), "%s|", list[i]->d_name);
-        free(list[i]);
-    }
-    free(list);
-    return (size_t)count - 2;
 }
 
 static void assert_contents(enum view_form form)
@@ -415,56 +399,6 @@ static void stacked_and_nested_mounts_go_in_one_call(void **state)
     close(fds[1]);
 }
 
-static void layers_are_complete_or_not_there(void **state)
-{
-    (void)state;
-    struct err err = ERR_INIT;
-    struct stat before;
-    struct stat after;
-    _cleanup_(closep) int layers = world_dir("layers");
-    assert_false(view_layer_exists(layers, "whole"));
-    close(world_dir("layers/whole.building-0123456789abcdef-0/dir")); /* an earlier process was killed here */
-    must_ok(view_layer_build(layers, "whole", &tree, VIEW_DATA_ONLY, &err), err);
-    assert_true(view_layer_exists(layers, "whole"));
-    assert_int_equal(access(world_path("layers/whole.building-0123456789abcdef-0"), F_OK), -1);
-    must(stat(world_path("layers/whole/dir/b"), &before) == 0);
-    assert_int_equal(before.st_size, 6);
-    assert_int_equal(before.st_mtim.tv_sec, 1700000000);
-    must_ok(view_layer_build(layers, "whole", &tree, VIEW_DATA_ONLY, &err), err);
-    must(stat(world_path("layers/whole/dir/b"), &after) == 0);
-    assert_int_equal(before.st_ino, after.st_ino); /* kept as it is */
-    must(stat(world_path("layers/whole/dir/deep"), &after) == 0);
-    assert_int_equal(after.st_mtim.tv_sec, 946684800);
-    assert_int_equal(after.st_mode, S_IFDIR | 0755);
-    char value[128] = "";
-    assert_int_equal(getxattr(world_path("layers/whole/dir/b"), "trusted.overlay.redirect", value, sizeof(value)), 68);
-    assert_string_equal(value, "/ab/" ID_B);
-    assert_int_equal(getxattr(world_path("layers/whole/dir/b"), "trusted.overlay.metacopy", value, sizeof(value)), 0);
-    must_ok(view_layer_remove(layers, "whole", &err), err);
-    assert_false(view_layer_exists(layers, "whole"));
-    must_ok(view_layer_remove(layers, "whole", &err), err);
-    static const char *const names[] = {"", "..", "a/b", "A", "x.building-1"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        assert_int_equal(view_layer_build(layers, names[i], &tree, VIEW_DATA_ONLY, &err), -1);
-        assert_int_equal(view_layer_remove(layers, names[i], &err), -1);
-    }
-}
-
-/* A file larger than the file system can hold: nothing stays behind. */
-static void a_layer_that_cannot_be_built_leaves_nothing(void **state)
-{
-    (void)state;
-    struct err err = ERR_INIT;
-    static const struct view_file huge[] = {{.path = "a/b", .object = ID_A, .size = 1},
-                                            {.path = "a/huge", .object = ID_A, .size = INT64_MAX}};
-    const struct view_tree huge_tree = {.files = huge, .count = 2};
-    _cleanup_(closep) int layers = world_dir("layers-huge");
-    char names[256];
-    assert_int_equal(view_layer_build(layers, "huge", &huge_tree, VIEW_DATA_ONLY, &err), -1);
-    assert_non_null(strstr(err.message, "a/huge"));
-    assert_int_equal(names_in("layers-huge", names, sizeof(names)), 0);
-}
-
 static void twenty_thousand_files(void **state)
 {
     (void)state;
@@ -594,8 +528,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(binds_roll_back),
         cmocka_unit_test(at_the_limit_of_mounts_nothing_is_left),
         cmocka_unit_test(stacked_and_nested_mounts_go_in_one_call),
-        cmocka_unit_test(layers_are_complete_or_not_there),
-        cmocka_unit_test(a_layer_that_cannot_be_built_leaves_nothing),
         cmocka_unit_test(twenty_thousand_files),
         cmocka_unit_test(the_form_is_found_by_trying),
         cmocka_unit_test(binds_are_the_last_form),

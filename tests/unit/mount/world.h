@@ -108,6 +108,22 @@ static inline size_t world_mounts_below(const char *name)
     return mount_table_below(&table, world_path(name));
 }
 
+/* The names in a directory, but hidden ones, sorted, each with a '|' behind it. Returns how many entries there are. */
+static inline size_t names_in(const char *dir, char *out, size_t size)
+{
+    struct dirent **list;
+    int count = scandir(world_path(dir), &list, NULL, alphasort);
+    must(count >= 2);
+    out[0] = '\0';
+    for (int i = 0; i < count; i++) {
+        if (list[i]->d_name[0] != '.')
+            snprintf(out + strlen(out), size - strlen(out), "%s|", list[i]->d_name);
+        free(list[i]);
+    }
+    free(list);
+    return (size_t)count - 2;
+}
+
 static inline int world_start(void **state)
 {
     (void)state;
