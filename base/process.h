@@ -1,7 +1,8 @@
 /*
  * Child processes of our own binary: always fork+exec, so that they can be started from a threaded process, with one
  * end of a SOCK_SEQPACKET pair as their descriptor 3 and nothing else of ours inherited but standard error. A child dies
- * with its parent (PR_SET_PDEATHSIG and end of file on its socket).
+ * with its parent (PR_SET_PDEATHSIG and end of file on its socket). The kernel's parent-death signal counts the thread that
+ * started the child, not the process: start a long-lived child from a thread that lives as long.
  */
 #pragma once
 
