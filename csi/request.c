@@ -5,9 +5,9 @@
 
 #include "base/str.h"
 #include "csi/context.h"
+#include "csi/tokens.h"
 
 #define NAME_COMPONENT_MAX 255
-#define TOKENS_KEY "csi.storage.k8s.io/serviceAccount.tokens"
 #define ACCESS_MODE(name) CSI__V1__VOLUME_CAPABILITY__ACCESS_MODE__MODE__##name
 
 static int require(const char *value, const char *field, struct err *err)
@@ -153,6 +153,14 @@ static int parse_secrets(Csi__V1__NodePublishVolumeRequest__SecretsEntry *const 
     return 0;
 }
 
+/* With serviceAccountTokenInSecrets they come as a secret (Kubernetes 1.35), before as an attribute. */
+static int check_tokens(const struct context_map *context, const struct secret_map *secrets, struct err *err)
+{
+    const struct secret *secret = secret_map_get(secrets, TOKENS_KEY);
+    const char *text = secret ? secret_reveal(secret) : context_get(context, TOKENS_KEY);
+    return text ? tokens_check(text, err) : 0;
+}
+
 static bool is_namespace(const char *name)
 {
     size_t len = strlen(name);
@@ -220,7 +228,8 @@ static int parse_publish(const Csi__V1__NodePublishVolumeRequest *message, const
     enum context_owner owner = out->is_ephemeral ? CONTEXT_POD : CONTEXT_ADMIN;
     if (context_attributes(arena, &context, owner, &out->attributes, err) != 0 ||
         join_flags(arena, message->volume_capability, out->is_ephemeral, &out->mount_flags, err) != 0 ||
-        parse_secrets(message->secrets, message->n_secrets, &out->secrets, err) != 0)
+        parse_secrets(message->secrets, message->n_secrets, &out->secrets, err) != 0 ||
+        check_tokens(&context, &out->secrets, err) != 0)
         return -1;
     digests(message, &context, out);
     return 0;

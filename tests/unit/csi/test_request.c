@@ -18,6 +18,7 @@
 #define POD "csi.storage.k8s.io/"
 #define INPUTS "https://data.example.com/a.bin"
 #define PAIRS_MAX 12
+#define TOKENS POD "serviceAccount.tokens"
 
 #define TEXT(text) ((char *)(uintptr_t)(text))
 #define MODE(name) CSI__V1__VOLUME_CAPABILITY__ACCESS_MODE__MODE__##name
@@ -241,6 +242,25 @@ static const struct {
      {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS}, {"k", "a", "k", "b"}},
      ERR_INVALID,
      "twice"},
+    {"33 token is no JSON",
+     {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS, TOKENS, "{a\r\nb"}, {NULL}},
+     ERR_UNAUTHENTICATED,
+     "serviceAccount.tokens"},
+    {"33 token is empty",
+     {INLINE_ID,
+      TARGET,
+      "",
+      1,
+      false,
+      NULL,
+      {POD_INFO, "inputs", INPUTS, TOKENS, "{\"s\": {\"token\": \"\"}}"},
+      {NULL}},
+     ERR_UNAUTHENTICATED,
+     "serviceAccount.tokens"},
+    {"33 token is no object, among secrets",
+     {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS}, {TOKENS, "{\"s\": \"t\"}"}},
+     ERR_UNAUTHENTICATED,
+     "serviceAccount.tokens"},
     {"staging path missing",
      {"pv-1", TARGET, "", 1, false, NULL, {CLAIM_INFO, "inputs", INPUTS}, {NULL}},
      ERR_PRECONDITION,
@@ -365,7 +385,7 @@ static void test_arguments(void **state)
     struct publish_request other;
     struct sample sample = inline_sample;
     assert_int_equal(parse(arena, &sample, &strict, &first), 0);
-    sample.context[15] = "{\"sts\":{}}"; /* the token */
+    sample.context[15] = "{\"sts\":{\"token\":\"t\"}}"; /* the token */
     sample.secrets[1] = "rotated";
     assert_int_equal(parse(arena, &sample, &strict, &other), 0);
     assert_string_equal(first.arguments, other.arguments);
