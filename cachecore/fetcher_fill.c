@@ -1,6 +1,9 @@
 #include "cachecore/fetcher.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+#include "base/clock.h"
 
 /* The list is the pod's text: wrong text is the request's fault. */
 static int request_fill(const struct fetcher_job *job, struct inputs *inputs, struct fill_request *out, struct err *err)
@@ -17,6 +20,23 @@ static int request_fill(const struct fetcher_job *job, struct inputs *inputs, st
     out->max_bytes = order->rules.max_bytes;
     out->max_files = order->rules.max_files;
     return 0;
+}
+
+#define REAP_AGE_S (24 * 3600)
+#define REAP_EVERY_MS (10 * 60 * 1000)
+
+/* Partial downloads that nobody came back for, with the first fill of a process and every ten minutes: it lists a directory. */
+static void reap_now_and_then(struct store *store, struct store *local)
+{
+    static _Atomic int64_t next_ms;
+    struct err ignored = ERR_INIT; /* what cannot be removed now is tried again */
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t due_ms = atomic_load(&next_ms);
+    if (now_ms < due_ms || !atomic_compare_exchange_strong(&next_ms, &due_ms, now_ms + REAP_EVERY_MS))
+        return;
+    store_partials_reap(store, REAP_AGE_S, &ignored);
+    if (local)
+        store_partials_reap(local, REAP_AGE_S, &ignored);
 }
 
 int fetcher_fill(void *context, const struct fetcher_job *job, struct fill_result *out, struct err *err)
@@ -36,5 +56,7 @@ int fetcher_fill(void *context, const struct fetcher_job *job, struct fill_resul
     }
     request.store = store;
     request.local_store = local;
-    return fill_run(context, &request, job->arena, job->progress, out, job->cancel, err);
+    int failed = fill_run(context, &request, job->arena, job->progress, out, job->cancel, err);
+    reap_now_and_then(store, local);
+    return failed;
 }

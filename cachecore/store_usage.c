@@ -97,6 +97,15 @@ static bool partial_is_old(const struct reap *reap, const char *data, const char
     return is_old(reap, journal, reap->age_s) && (!has_data || is_old(reap, data, reap->age_s));
 }
 
+/* Its object is in place: whoever wrote it died before tidying up. Nothing will ever open it again. */
+static bool is_left_over(const struct reap *reap, const char *journal)
+{
+    char object[65];
+    struct err ignored = ERR_INIT;
+    snprintf(object, sizeof(object), "%.64s", journal);
+    return store_object_find(reap->store, object, STORE_SIZE_UNKNOWN, &ignored) == 1;
+}
+
 static int partial_reap(const struct reap *reap, const char *journal, struct err *err)
 {
     char data[STORE_NAME_SIZE];
@@ -105,7 +114,7 @@ static int partial_reap(const struct reap *reap, const char *journal, struct err
     if (!is_mine(reap->store, journal + 65, &is_this_boot))
         return 0;
     snprintf(data, sizeof(data), "%.*s", (int)(strlen(journal) - strlen(".journal")), journal);
-    if (is_this_boot && !partial_is_old(reap, data, journal))
+    if (is_this_boot && !partial_is_old(reap, data, journal) && !is_left_over(reap, journal))
         return 0;
     _cleanup_(closep) int fd = store_journal_lock(reap->store, data, &locking);
     if (fd < 0 && locking.code == ERR_BUSY)

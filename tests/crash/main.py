@@ -89,11 +89,12 @@ def crash(world, point, variant):
     kind, storage_class = next((value for prefix, value in NEEDS.items() if point.startswith(prefix)), ("inline", "test"))
     node = world.node(f"{point}-{variant}")
     node.hit = node.dir / "hits" / point
-    node.hit.parent.mkdir()
-    node.hit.parent.chmod(0o777)
     node.environment = {"SHAREDCACHE_CRASH_AT": point, "SHAREDCACHE_CRASH_HIT": str(node.hit)}
     with Cleanup(node):
         node.start(node.environment)
+        # Only from here on can a point be hit: what the start itself passes (a view is tried) is not meant.
+        node.hit.parent.mkdir()
+        node.hit.parent.chmod(0o777)
         volume = Volume(node, world.origin, kind, storage_class)
         step, _ = run_until_hit(node, volume, point, variant == "node")
         need(step, f"{point} was never hit: this kill proves nothing")
