@@ -27,6 +27,9 @@ LOOPBACK = {"allowedAddresses": "127.0.0.0/8"}
 SERVICES = {"GetPluginInfo": "Identity", "GetPluginCapabilities": "Identity", "Probe": "Identity", "CreateVolume": "Controller",
             "DeleteVolume": "Controller", "ValidateVolumeCapabilities": "Controller", "ControllerGetCapabilities": "Controller"}
 
+# Channels share nothing: one that met no socket yet would make the others wait for seconds, too.
+OWN = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+
 TESTS = []
 
 
@@ -136,13 +139,15 @@ class Node:
         return self
 
     def connect(self, *options):
-        return grpc.insecure_channel(f"unix:{self.socket}", options=[("grpc.enable_retries", 0), *options])
+        return grpc.insecure_channel(f"unix:{self.socket}", options=[*OWN, *options])
 
     def is_ready(self):
         need(self.process.poll() is None, lambda: f"the plugin ended with {self.process.returncode}: {self.log()[-2000:]}")
         try:
             reply = self.call("Probe", csi_pb2.ProbeRequest(), timeout=2)
         except grpc.RpcError:
+            self.channel.close()
+            self.channel = self.connect()
             return False
         return not reply.HasField("ready") or reply.ready.value
 
