@@ -181,13 +181,16 @@ class Node:
         self.stop()
 
     def children(self):
-        """{subcommand: pid} of the plugin's own processes."""
-        found = {}
+        """{subcommand: pid} of the plugin's own processes; the last one of each kind."""
+        return {name: pid for name, pid in self.all_children()}
+
+    def all_children(self):
+        found = []
         task = pathlib.Path(f"/proc/{self.process.pid}/task")
         for pid in " ".join((each / "children").read_text() for each in task.iterdir()).split():
             with contextlib.suppress(OSError, IndexError):
                 command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                found[command[1].decode()] = int(pid)
+                found.append((command[1].decode(), int(pid)))
         return found
 
     def call(self, method, request, timeout=30, channel=None, **options):

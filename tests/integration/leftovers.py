@@ -41,7 +41,9 @@ def nothing_left(world):
     need(not left, f"{len(left)} mounts: {left[:3]}")
     records = [each.name for each in (node.state / "volumes").iterdir()]
     need(not records, f"{len(records)} records: {records[:3]}")
-    need(not [name for name in node.children() if name == "mount-helper"], node.children())
+    # Two warm mount helpers wait for the next volume; no more than these.
+    helpers = [pid for name, pid in node.all_children() if name == "mount-helper"]
+    need(len(helpers) <= 2, f"{len(helpers)} mount helpers")
 
 
 @test("leftovers sigterm-ends-it-in-order", exclusive=True)
