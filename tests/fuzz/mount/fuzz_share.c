@@ -16,7 +16,7 @@ static void check_plan(const struct share_plan *plan)
         assert(strncmp(name, "pass", 4) != 0 && strncmp(name, "cred", 4) != 0 && strncmp(name, "context=", 8) != 0);
         assert(strncmp(name, "sec=krb5", 8) != 0 && strncmp(name, "exec,", 5) != 0);
     }
-    assert(plan->sub_path[0] != '/' && !strstr(plan->sub_path, "../"));
+    assert(plan->sub_path[0] != '/' && !strstr(plan->sub_path, "/../") && strncmp(plan->sub_path, "../", 3) != 0);
     if (plan->is_local) {
         assert(!plan->fstype && !plan->host);
         return;
