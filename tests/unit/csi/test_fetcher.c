@@ -292,7 +292,8 @@ static void test_secrets_are_forgotten(void **state)
     pthread_join(thread, NULL);
     expect_file(call, fixture->store);
     assert_true(memory_forgets(pid, "cAnArYsEcReT"));
-    assert_true(memory_forgets(pid, "cAnArYqUeRy"));
+    /* A sanitizer keeps the stacks of threads that have ended, and copies on them. */
+    assert_true(IS_SANITIZED || memory_forgets(pid, "cAnArYqUeRy"));
     call_free(call);
     secret_map_deinit(&secrets);
 }
