@@ -29,14 +29,15 @@ struct origin_object {
     int fail_count; /* so many GETs get 503 first; counts down */
     int cut_count;  /* so many GETs end after cut_after bytes; counts down */
     size_t cut_after;
-    bool ignores_ranges; /* 200 for a range, though it promises ranges */
-    bool shifts_ranges;  /* another range than the one asked for */
-    bool hides_etag;     /* of ranges */
-    bool chunked;        /* no Content-Length, no ranges */
-    size_t endless;      /* so many bytes more than size, of a stream */
-    int wrong_count;     /* so many GETs get a flipped byte, unless they come with no-cache and wrong_count_cached */
-    int slow;            /* so many ms before each 16 KiB of a body */
-    int hold;            /* GETs wait while it is 1 */
+    bool ignores_ranges;   /* 200 for a range, though it promises ranges */
+    bool shifts_ranges;    /* another range than the one asked for */
+    bool ignores_if_match; /* sends what it has, whatever was asked for */
+    bool hides_etag;       /* of ranges */
+    bool chunked;          /* no Content-Length, no ranges */
+    size_t endless;        /* so many bytes more than size, of a stream */
+    int wrong_count;       /* so many GETs get a flipped byte, unless they come with no-cache and wrong_count_cached */
+    int slow;              /* so many ms before each 16 KiB of a body */
+    int hold;              /* GETs wait while it is 1 */
     const unsigned char *next_data; /* with next_etag: served after change_after GETs */
     const char *next_etag;
     int change_after;
@@ -242,7 +243,8 @@ static inline bool origin_answer(struct origin *origin, int fd, const struct ori
         return origin_status(fd, object.status, "");
     if (object.fail_count > 0)
         return origin_status(fd, 503, "Retry-After: 0\r\n");
-    if (request->if_match[0] && (!object.etag || strcmp(request->if_match, object.etag) != 0))
+    if (request->if_match[0] && !object.ignores_if_match &&
+        (!object.etag || strcmp(request->if_match, object.etag) != 0))
         return origin_status(fd, 412, "");
     if (request->has_range && (request->first > request->last || request->last >= object.size))
         return origin_status(fd, 416, "");

@@ -111,6 +111,13 @@ static void test_changed_in_the_middle(void **state)
           (struct origin_object){
               .path = "/big", .etag = "\"v1\"", .next_data = fixture->other, .next_etag = "\"v2\"", .change_after = 5});
     expect_fill(fixture, "@/big", fixture->other, SIZE);
+    serve(fixture, (struct origin_object){.path = "/blind",
+                                          .etag = "\"v1\"",
+                                          .ignores_if_match = true,
+                                          .next_data = fixture->other,
+                                          .next_etag = "\"v2\"",
+                                          .change_after = 5});
+    expect_fill(fixture, "@/blind", fixture->other, SIZE);
     serve(fixture, (struct origin_object){.path = "/late",
                                           .etag = "\"v1\"",
                                           .cut_count = 1,
