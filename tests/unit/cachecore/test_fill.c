@@ -1,4 +1,4 @@
-#include "fill_fixture.h"
+#include "fill_expect.h"
 
 #define SHA256_EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

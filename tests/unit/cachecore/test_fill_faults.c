@@ -1,5 +1,5 @@
 /* Servers that misbehave (field of faults, groups C and D) and what comes of it. */
-#include "fill_fixture.h"
+#include "fill_expect.h"
 
 static struct run *fill(struct fixture *fixture, const char *text)
 {
