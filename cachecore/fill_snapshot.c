@@ -220,7 +220,7 @@ int fill_copy(struct fill *fill, struct err *err)
     atomic_store(&fill->progress->bytes_done, 0);
     atomic_store(&fill->progress->bytes_total, plan.bytes_missed);
     atomic_store(&fill->progress->stage, FILL_COPYING);
-    const struct copy_config config = {.threads = 0};
+    const struct copy_config config = {.floor_bytes = store_floor_bytes(local)};
     if (copy_objects(fill->request->store, local, plan.missing, plan.count, &config, &fill->progress->bytes_done,
                      fill->cancel, err) != 0)
         return err_prefix(err, "copy to the node");

@@ -81,6 +81,10 @@ struct store_usage {
 };
 int store_usage(struct store *store, struct store_usage *out, struct err *err);
 
+/* What a node-local store leaves free for the rest of the node: 1 GiB, but no more than a twentieth of the file system; 0 when the file
+ * system does not say how large it is. */
+uint64_t store_floor_bytes(const struct store *store);
+
 /* Calls back for each complete snapshot ("sharedcache ls"). Stops at a non-zero answer. */
 typedef int (*store_each)(void *context, const char *id, const struct snapshot *snapshot, const char *description,
                           int64_t last_used_s);

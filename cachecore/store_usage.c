@@ -8,6 +8,8 @@
 #include "cachecore/store_internal.h"
 
 #define TEMP_AGE_MIN_S 3600
+#define FLOOR_MAX ((uint64_t)1 << 30)
+#define FLOOR_SHARE 20
 
 static int object_count(void *context, int fan, const char *id, struct err *err)
 {
@@ -26,6 +28,16 @@ static int snapshot_count(void *context, int fan, const char *id, struct err *er
     (void)fan, (void)id, (void)err;
     ((struct store_usage *)context)->snapshots++;
     return 0;
+}
+
+uint64_t store_floor_bytes(const struct store *store)
+{
+    struct statvfs info;
+    uint64_t total;
+    if (fstatvfs(store->root, &info) != 0 ||
+        __builtin_mul_overflow((uint64_t)info.f_blocks, (uint64_t)info.f_frsize, &total))
+        return 0;
+    return total / FLOOR_SHARE < FLOOR_MAX ? total / FLOOR_SHARE : FLOOR_MAX;
 }
 
 int store_usage(struct store *store, struct store_usage *out, struct err *err)

@@ -95,6 +95,7 @@ static void full_disk_run(struct fixture *fixture, unsigned number)
     char object[SHA256_HEX];
     (void)number;
     struct store *store = tmpfs_store(fixture, "size=1m", &disk);
+    REQUIRE(store_floor_bytes(store) == (1u << 20) / 20); /* row 106: a small disk's share, not the whole gibibyte */
     REQUIRE(fixture_fill(store, 1, 400000, 100000, &crc, &err) == 0);
     fixture_object(2, object);
     REQUIRE(!store_partial_open(store, object, 800000, &err) && err.code == ERR_EXHAUSTED); /* row 57: before a byte */
