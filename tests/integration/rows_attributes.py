@@ -124,10 +124,11 @@ def classes(world):
 
 @test("row-33 tokens-are-never-shown")
 def token(world):
-    """Nothing is exchanged for tokens yet, so they grant nothing and their form does not matter; they are never shown."""
-    for text in ("{not json token-of-the-pod", '{"sts.example.com": {"token": "token-of-the-pod"}}'):
+    """Nothing is exchanged for tokens yet: well-formed ones grant nothing, others are refused at once; none is ever shown."""
+    for text, word in (("{not json token-of-the-pod", "tokens"), ('["token-of-the-pod"]', "tokens"), ('{"a": "token-of-the-pod"}', "tokens"),
+                       ('{"sts.example.com": {"token": ""}}', "tokens"), ('{"sts.example.com": {"token": "token-of-the-pod"}}', "401")):
         for where in ({"csi.storage.k8s.io/serviceAccount.tokens": text}, {}):
-            refused(world, Code.UNAUTHENTICATED, "401", inputs=world.hostile.url("auth/10/token"), absent=("token-of-the-pod",),
+            refused(world, Code.UNAUTHENTICATED, word, inputs=world.hostile.url("auth/10/token"), absent=("token-of-the-pod",),
                     secrets={} if where else {"csi.storage.k8s.io/serviceAccount.tokens": text}, **where)
 
 
