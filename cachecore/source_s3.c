@@ -70,7 +70,7 @@ static const char *request_url(const struct endpoint *endpoint, const struct url
 static int object_make(const struct source_context *context, const struct url *url, const char *region,
                        struct arena *arena, struct source_object *out, struct err *err)
 {
-    struct endpoint endpoint;
+    struct endpoint endpoint = {.scheme = NULL};
     size_t len;
     const char *key = url_key(arena, url, &len, err);
     if (!key || endpoint_find(context, url, region, arena, &endpoint, err) != 0)

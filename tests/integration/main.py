@@ -114,7 +114,10 @@ def memory(world):
     total = 0
     for pid in (world.node.process.pid, *world.node.children().values()):
         text = open(f"/proc/{pid}/smaps_rollup").read()
-        total += int(re.search(r"Pss_Anon: +(\d+)", text).group(1))
+        private = int(re.search(r"Pss_Anon: +(\d+)", text).group(1))
+        name = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")[1].decode()
+        harness.log(f"# {name}: {private} KiB")
+        total += private
     harness.log(f"# idle memory (Pss_Anon) of both processes: {total} KiB")
     if "san" not in os.environ.get("SC_PRESET", ""):
         harness.need(total < 16 * 1024, f"{total} KiB")
