@@ -116,7 +116,7 @@ def stall_resumed(world):
     need(resumed, "nothing was resumed by a range")
 
 
-@test("row-53 a-server-that-stalls-for-ever", slow=True)
+@test("row-53 a-server-that-stalls-for-ever", slow=True, patient=True)
 def stall_for_ever(world):
     pod = world.node.pod("stall")
     inputs = f"{world.hostile.url(f'stall:100/{MIB}/for-ever')} -> file"
