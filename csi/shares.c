@@ -255,7 +255,7 @@ static void log_opened(const struct opened_store *store, unsigned read_ahead_kb)
 }
 
 static int open_share(struct shares *shares, const struct class *class, const struct share_plan *plan,
-                      struct opened_store *store, struct err *err)
+                      int64_t deadline_ms, struct opened_store *store, struct err *err)
 {
     _cleanup_(share_login_deinitp) struct login login = {NULL, NULL};
     struct share_root root = {.fd = -1, .objects_fd = -1};
@@ -263,7 +263,7 @@ static int open_share(struct shares *shares, const struct class *class, const st
         return -1;
     struct share_login borrowed = {login.username, login.password};
     if (mounts_share_open(shares->config.mounts, store->key, plan, login.username ? &borrowed : NULL,
-                          shares->config.store_uid, clock_monotonic_ms() + SHARE_OPEN_MS, &root, err) != 0)
+                          shares->config.store_uid, deadline_ms, &root, err) != 0)
         return -1;
     store->root_fd = root.fd;
     store->objects_fd = root.objects_fd;
@@ -284,10 +284,12 @@ int shares_open(struct shares *shares, const struct class *class, const char *us
         return -1;
     shares_use(shares, store.key, user);
     int64_t soon_ms = clock_monotonic_ms() + SHARE_OPEN_MS;
-    struct guard_wait wait = {.deadline_ms = soon_ms < deadline_ms ? soon_ms : deadline_ms, .cancel_fd = -1};
+    if (soon_ms > deadline_ms)
+        soon_ms = deadline_ms;
+    struct guard_wait wait = {.deadline_ms = soon_ms, .cancel_fd = -1};
     _cleanup_(guard_releasep) struct guard *guard =
         guard_take(shares->config.guards, arena_printf(arena, "share/%s", store.key), &wait, err);
-    if (!guard || open_share(shares, class, &plan, &store, err) != 0) {
+    if (!guard || open_share(shares, class, &plan, soon_ms, &store, err) != 0) {
         opened_store_deinit(&store);
         return -1;
     }

@@ -10,7 +10,7 @@ from csi import Later
 from plugin import SHARES, Plugin
 from report import Case, check, same, until
 
-SIZE = 8 << 20
+SIZE = 3 << 20
 READER = """
 import hashlib, os, sys, time
 path, wanted, stop = sys.argv[1:4]
@@ -113,11 +113,11 @@ def _killed_in_fill(family):
     """row 84: killed in the middle of a download; the next publish goes on with it and does not fetch everything again."""
     plugin = family.plugin.start()
     name = f"restart/{family.share}/slow.bin"
-    size = 3 << 20
+    size = 2 << 20
     digest = family.world.origin.add(name, size)
     volume = family.volume("filling", name, slow=True)
     call = Later(plugin.client.publish, volume, 60)
-    time.sleep(6)  # at 256 KiB/s half of the file: the point is a download that is neither new nor done
+    time.sleep(4)  # at 256 KiB/s half of the file: the point is a download that is neither new nor done
     check(call.is_alive(), f"the fill was over too soon: {call.answer()}")
     plugin.kill()
     plugin.start()

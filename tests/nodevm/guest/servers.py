@@ -131,7 +131,7 @@ class Smb:
 
     def start(self):
         self.smbd = subprocess.Popen(inside(SERVER_NS, "smbd", "--foreground", "--no-process-group", "-s", "/run/samba/smb.conf"),
-                                     stdin=subprocess.DEVNULL)
+                                     stdin=subprocess.DEVNULL, start_new_session=True)  # it ends its whole process group with itself
         until(lambda: b":01BD " in open("/proc/%d/net/tcp" % self.smbd.pid, "rb").read(), 30, "smbd to listen")
 
     def stop(self):
