@@ -142,7 +142,7 @@ def _publish_middle(family, policy):
     before = family.partials()
     call = Later(family.plugin.client.publish, volume, 24)
     until(lambda: family.partials() - before or not call.is_alive(), 20, "a partial download in the store")
-    check(call.is_alive(), f"the fill was over before the server could fall silent: {call.answer()}")
+    check(call.is_alive(), f"the fill was over before the server could fall silent: {call.value}")
     with family.world.network.silent():
         answered(call.answer(), 24, "publish")
         check(call.answer().code in NON_FINAL, f"publish: {call.answer()}")

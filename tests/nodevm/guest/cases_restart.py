@@ -118,7 +118,7 @@ def _killed_in_fill(family):
     volume = family.volume("filling", name, slow=True)
     call = Later(plugin.client.publish, volume, 60)
     time.sleep(4)  # at 256 KiB/s half of the file: the point is a download that is neither new nor done
-    check(call.is_alive(), f"the fill was over too soon: {call.answer()}")
+    check(call.is_alive(), f"the fill was over too soon: {call.value}")
     plugin.kill()
     plugin.start()
     answer = plugin.client.publish(volume, 60)
@@ -137,7 +137,7 @@ def _fetcher_killed(family):
     call = Later(plugin.client.publish, volume, 60)
     fetcher = until(lambda: [pid for pid in plugin.family() if look.command(pid).split()[1:] == ["fetcher"]], 10, "a fetcher process")[0]
     time.sleep(3)
-    check(call.is_alive(), f"the fill was over too soon: {call.answer()}")
+    check(call.is_alive(), f"the fill was over too soon: {call.value}")
     os.kill(fetcher, 9)
     check(call.answer().ok, f"publish: {call.answer()}")
     same(look.digest(volume.file), digest, "digest")

@@ -70,7 +70,7 @@ class Client:
 
 
 class Later(threading.Thread):
-    """A call on a thread of its own; answer() waits for it."""
+    """A call on a thread of its own; answer() waits for it, value is None until it is there."""
 
     def __init__(self, function, *arguments, **more):
         super().__init__(daemon=True)
