@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -82,10 +84,18 @@ static int probe_writable(struct store *store, struct err *err)
     return 0;
 }
 
+static bool is_smb(int fd)
+{
+    struct statfs info;
+    return fstatfs(fd, &info) == 0 &&
+           ((uint32_t)info.f_type == SMB2_SUPER_MAGIC || (uint32_t)info.f_type == CIFS_SUPER_MAGIC);
+}
+
 static int store_init(struct store *store, const char *node, const char *expected_id, struct err *err)
 {
     struct store_format format;
     node_name_make(node, store->node);
+    store->is_smb = is_smb(store->root);
     if (boot_id_read(store->boot, err) != 0 || store_format_load(store, &format, err) != 0)
         return -1;
     memcpy(store->id, format.id, sizeof(store->id));

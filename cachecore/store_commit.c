@@ -107,6 +107,14 @@ static int sync_and_close(struct partial *partial, struct err *err)
     return failed ? store_error(partial->store, saved, "cannot write an object to the store", err) : 0;
 }
 
+static int rename_try(const struct partial *partial, struct err *err)
+{
+    if (store_rename_try(partial->store, partial->name) == 0)
+        return 0;
+    return err_set_errno(err, ERR_UNAVAILABLE, errno,
+                         "the share's server refuses a file that was written across a lost connection");
+}
+
 /* Sums are a help, not a promise: an object without them is read all the same. Nobody but who placed the object writes them. */
 static void sums_keep(const struct partial *partial, int fan, uint32_t crc)
 {
@@ -143,7 +151,7 @@ static int place(struct partial *partial, int fan, struct err *err)
 {
     struct store *store = partial->store;
     for (int i = 0; i < 2; i++) {
-        int placed = store_place(store->incoming, partial->name, fan, partial->object);
+        int placed = store_place(store, store->incoming, partial->name, fan, partial->object);
         if (placed < 0)
             return store_error(store, errno, "cannot give an object its name", err);
         if (placed == 1)
@@ -180,7 +188,7 @@ int partial_commit(struct partial *partial, uint32_t *crc, struct err *err)
         return err_set(err, ERR_CORRUPT, "an object's parts do not cover its size");
     if (size_settle(partial, err) != 0)
         return -1;
-    if (sync_and_close(partial, err) != 0) {
+    if (sync_and_close(partial, err) != 0 || rename_try(partial, err) != 0) {
         partial_discard(partial, &ignored);
         return -1;
     }

@@ -87,7 +87,7 @@ static int format_create(const struct store *store, struct err *err)
     store_temp_name(store, name);
     if (store_write_aside(store->root, name, text.data, text.len, 0444) != 0)
         return store_error(store, errno, "cannot make a store in the empty directory", err);
-    int placed = store_place(store->root, name, store->root, "FORMAT");
+    int placed = store_place(store, store->root, name, store->root, "FORMAT");
     int saved = errno;
     if (placed != 1)
         unlinkat(store->root, name, 0);

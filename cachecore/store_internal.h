@@ -19,6 +19,7 @@ struct store {
     char node[STORE_NODE_MAX + 1];
     char boot[9];
     bool writable;
+    bool is_smb; /* the file system is an SMB client's */
 };
 
 /* store_text.c: the small files, pure. Their last line is "crc32c <8 hex>", of every byte before it. */
@@ -85,9 +86,17 @@ int store_mkdir(int dirfd, const char *name);
 int store_dir_sync(int fd);
 /* Opens "ab" of the id below parent, made when it is not there. -1 on error. */
 int store_fan_open(const struct store *store, int parent, const char *id, struct err *err);
+/*
+ * An SMB client has one lease for a file, under the name that it opened. After a lost connection a server may keep that lease, and
+ * from then on refuses (EINVAL) every open of the file under another name from this node. So a file that is about to get its
+ * final name is moved and opened where nobody sees it yet; one that cannot be opened then is removed. Nothing on other
+ * file systems. 0, or -1 with errno.
+ */
+int store_rename_try(const struct store *store, const char *name);
+
 /* Moves a file to a name that must not exist yet. 1: done (also when the reply was lost), 0: something else is there,
  * -1 with errno set. */
-int store_place(int from_dir, const char *from, int to_dir, const char *to);
+int store_place(const struct store *store, int from_dir, const char *from, int to_dir, const char *to);
 /* A file's size by a fresh look, without following links. 1: a regular file, 0: nothing there, -1 with errno set; any other
  * kind of file is ENOTSUP. */
 int store_look(int dirfd, const char *path, uint64_t *size);

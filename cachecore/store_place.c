@@ -130,9 +130,28 @@ static enum outcome by_guarded_rename(int from_dir, const char *from, int to_dir
     return outcome;
 }
 
-int store_place(int from_dir, const char *from, int to_dir, const char *to)
+int store_rename_try(const struct store *store, const char *name)
 {
-    enum outcome outcome = by_link(from_dir, from, to_dir, to);
+    int dir = store->incoming;
+    char aside[STORE_NAME_SIZE];
+    if (!store->is_smb)
+        return 0;
+    store_temp_name(store, aside);
+    if (renameat2_patiently(dir, name, dir, aside, 0) != 0)
+        return -1;
+    int fd = openat(dir, aside, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && close(fd) == 0)
+        return renameat2_patiently(dir, aside, dir, name, 0);
+    int saved = errno;
+    unlinkat(dir, aside, 0);
+    errno = saved;
+    return -1;
+}
+
+/* Not by link on SMB: a second name of a file that a server may still have a lease for cannot be opened (store_rename_try). */
+int store_place(const struct store *store, int from_dir, const char *from, int to_dir, const char *to)
+{
+    enum outcome outcome = store->is_smb ? UNSUPPORTED : by_link(from_dir, from, to_dir, to);
     if (outcome == UNSUPPORTED)
         outcome = by_rename_noreplace(from_dir, from, to_dir, to);
     if (outcome == UNSUPPORTED)

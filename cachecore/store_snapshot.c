@@ -101,7 +101,7 @@ static int file_publish(struct store *store, int fan, const char *name, const st
     store_temp_name(store, temp);
     if (store_write_aside(store->incoming, temp, text->data, text->len, 0444) != 0)
         return store_error(store, errno, "cannot write a snapshot", err);
-    int placed = store_place(store->incoming, temp, fan, name);
+    int placed = store_place(store, store->incoming, temp, fan, name);
     int saved = errno;
     if (placed != 1)
         unlinkat(store->incoming, temp, 0);
