@@ -62,6 +62,8 @@ void connection_close(struct connection *connection)
     if (connection->fd < 0)
         return;
     calls_abandon(connection);
+    /* close(2) alone is not enough: a child that was just forked holds the socket until it execs, and events would still come. */
+    epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     close(STEAL_FD(connection->fd));
     if (connection->previous)
         connection->previous->next = connection->next;

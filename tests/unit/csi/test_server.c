@@ -9,12 +9,16 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -367,6 +371,43 @@ static int teardown(void **state)
     return rmdir(directory) == 0 && rmdir(scratch) == 0 ? 0 : -1; /* not empty: a socket was left behind */
 }
 
+static int64_t cpu_ms(void)
+{
+    struct timespec time;
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time), 0);
+    return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* A child between fork and exec holds every socket of ours: closing one does not take it out of epoll then, and events of a
+ * connection that is gone came back again and again. */
+static void test_closed_while_a_child_holds_it(void **state)
+{
+    (void)state;
+    _cleanup_(server_freep) struct server *server = start(0, 0);
+    _cleanup_(client_closep) struct client *client = connected();
+    _cleanup_(str_deinitp) struct str reply = STR_INIT;
+    struct client_result result;
+    char settings[9];
+    int fd = raw_connect();
+    assert_int_equal(recv(fd, settings, sizeof(settings), MSG_WAITALL), sizeof(settings)); /* it was accepted */
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        _exit(0);
+    }
+    assert_true(child > 0);
+    assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(call_with(client, "/test.Test/Quick", "x", 5000, &reply, &result), GRPC_OK);
+    int64_t before_ms = cpu_ms();
+    assert_int_equal(poll(NULL, 0, 300), 0);
+    assert_true(cpu_ms() - before_ms < 150);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_idle_connections),
         cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_closed_while_a_child_holds_it),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
