@@ -48,7 +48,7 @@ def many_pods(world):
         need(harness.digest_file(pods[199].target / "data.bin") == hostile.sha256(size, "many"), "contents")
         sent = world.hostile.body_bytes("/" + path)
         need(size <= sent <= size + 1000, f"{sent} bytes left the server for {size}")
-        list(pool.map(lambda pod: pod.unpublish(), pods))
+        list(pool.map(lambda pod: pod.unpublish_as_kubelet(), pods))
     for pod in pods:
         pod.nothing_left()
 

@@ -252,6 +252,16 @@ class Pod:
         request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=self.volume, target_path=str(self.target))
         return self.node.call("NodeUnpublishVolume", request, timeout=timeout)
 
+    def unpublish_as_kubelet(self, seconds=60):
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.unpublish()
+            except grpc.RpcError as error:
+                if error.code() not in NON_FINAL or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
     def mounts(self):
         return mounts(self.target)
 
