@@ -140,14 +140,14 @@ def _publish_middle(family, policy):
     """The server falls silent in the middle of a fill."""
     volume = family.volume(f"middle-{policy}", policy, size=2 << 20, slow=True)
     before = family.partials()
-    call = Later(family.plugin.client.publish, volume, 24)
+    call = Later(family.plugin.client.publish, volume, 14)
     until(lambda: family.partials() - before or not call.is_alive(), 20, "a partial download in the store")
     check(call.is_alive(), f"the fill was over before the server could fall silent: {call.value}")
     with family.world.network.silent():
-        answered(call.answer(), 24, "publish")
+        answered(call.answer(), 14, "publish")
         check(call.answer().code in NON_FINAL, f"publish: {call.answer()}")
-        again = family.plugin.client.publish(volume, 10)
-        answered(again, 10, "publish again")
+        again = family.plugin.client.publish(volume, 6)
+        answered(again, 6, "publish again")
         check(again.code in NON_FINAL, f"publish again: {again}")
         _alive(family)
     family.publish_until_ok(volume)
@@ -184,7 +184,7 @@ def _retries_flat(family):
     threads, processes = family.plugin.threads(), len(family.plugin.family())
     counts = []
     with family.world.network.silent():
-        for _ in range(8):
+        for _ in range(6):
             answer = family.plugin.client.publish(volume, 4)
             answered(answer, 4, "publish")
             check(answer.code in NON_FINAL, f"publish: {answer}")

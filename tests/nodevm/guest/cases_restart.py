@@ -135,7 +135,7 @@ def _fetcher_killed(family):
     digest = family.world.origin.add(name, 2 << 20)
     volume = family.volume("fetching", name, slow=True)
     call = Later(plugin.client.publish, volume, 60)
-    fetcher = until(lambda: [pid for pid in plugin.family() if look.command(pid).split()[1:] == ["fetcher"]], 10, "a fetcher process")[0]
+    fetcher = until(lambda: [pid for pid in plugin.family() if look.command(pid).split()[1:2] == ["fetcher"]], 10, "a fetcher process")[0]
     time.sleep(3)
     check(call.is_alive(), f"the fill was over too soon: {call.value}")
     os.kill(fetcher, 9)

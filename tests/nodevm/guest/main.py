@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the cases in the guest. Usage: main.py KERNEL REPORT BINARY PROTO PATTERN"""
+"""Runs the cases in the guest. Usage: main.py KERNEL REPORT BINARY PROTO PATTERN..."""
 
 import contextlib
 import fnmatch
@@ -43,21 +43,22 @@ class World:
         step("origin")
 
 
-def run_group(cases, pattern, report):
+def run_group(cases, patterns, report):
     """cases is a generator: it hears of each of its cases whether it passed, so that it can leave out what would be in vain."""
     passed = None
     with contextlib.suppress(StopIteration):
         while True:
             case = cases.send(passed)
-            passed = report.run(case) if fnmatch.fnmatch(case.name, pattern) else True
+            passed = report.run(case) if any(fnmatch.fnmatch(case.name, p) for p in patterns) else True
 
 
 def main():
-    kernel, report_path, binary, _, pattern = sys.argv[1:6]
+    kernel, report_path, binary = sys.argv[1:4]
+    patterns = sys.argv[5:]
     report = Report(report_path, kernel)
     world = World(kernel, binary, report)
     for module in GROUPS:
-        run_group(module.cases(world), pattern, report)
+        run_group(module.cases(world), patterns, report)
     report.end()
     return 1 if report.failed else 0
 
