@@ -214,7 +214,7 @@ static int local_plan(struct fill *fill, struct plan *out, struct err *err)
 int fill_copy(struct fill *fill, struct err *err)
 {
     struct store *local = fill->request->local_store;
-    struct plan plan;
+    struct plan plan = {.count = 0};
     if (local_plan(fill, &plan, err) != 0)
         return err_prefix(err, "copy to the node");
     atomic_store(&fill->progress->bytes_done, 0);
