@@ -57,12 +57,18 @@ def _right(family, policy, volume):
         same(look.digest(f"{volume.target}/{place}"), family.files[name], f"digest of {place}")
 
 
+def _objects(path):
+    return [name for _, _, names in os.walk(path) for name in names if len(name) == 64]
+
+
 def _first(family, policy):
     volume = family.published(policy, "first")
     _right(family, policy, volume)
     for name in family.names(policy):
         size = os.path.getsize(f"{ORIGIN}/files/{name}")
         same(family.world.origin.bytes_sent(name), size, f"bytes of {name} that left the origin")
+    copies = _objects(f"{family.plugin.state_dir}/store/objects")
+    same(len(copies), 0 if policy == "direct" else 3, f"objects on the node's own disk ({copies})")
 
 
 def _read_only(family, policy):
