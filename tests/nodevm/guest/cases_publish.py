@@ -61,6 +61,22 @@ def _objects(path):
     return [name for _, _, names in os.walk(path) for name in names if len(name) == 64]
 
 
+def _staged(family):
+    """Staging mounts the share and nothing else; it stays until the volume is unstaged."""
+    client = family.plugin.client
+    volume = family.volume("direct", "claim").persistent(family.plugin.kubelet_dir, f"claim-{family.share}")
+    mounted = lambda: len(look.share_mounts(family.plugin.state_dir))
+    same(mounted(), 0, "shares mounted before")
+    for what, call, wanted in (("stage", client.stage, 1), ("publish", client.publish, 1), ("unpublish", client.unpublish, 1),
+                               ("unstage", client.unstage, 0)):
+        answer = call(volume)
+        check(answer.ok, f"{what}: {answer}")
+        same(mounted(), wanted, f"shares mounted after {what}")
+        same(look.mounts_below(volume.staging), [], "mounts at the staging path")
+        if what == "publish":
+            _right(family, "direct", volume)
+
+
 def _first(family, policy):
     volume = family.published(policy, "first")
     _right(family, policy, volume)
@@ -85,7 +101,7 @@ def _second(family, policy):
     volume = family.published(policy, "second")
     _right(family, policy, volume)
     same({name: family.world.origin.bytes_sent(name) for name in before}, before, "bytes that left the origin")
-    shares = [m.target for m in look.share_mounts() if m.target.startswith(family.plugin.state_dir)]
+    shares = [m.target for m in look.share_mounts(family.plugin.state_dir)]
     same(len(shares), 1, f"mounts of the share for all classes and pods ({shares})")
 
 
@@ -113,7 +129,7 @@ def _form(family):
 
 
 def _mount_options(family):
-    share = [m for m in look.share_mounts() if m.target.startswith(family.plugin.state_dir)][0]
+    share = look.share_mounts(family.plugin.state_dir)[0]
     check({"nosuid", "nodev", "noexec"} <= set(share.options), f"the share's mount has {share.options}")
     options = set(share.super_options)
     if family.share == "smb":
@@ -139,14 +155,14 @@ def _owner(family):
 
 def _password(family):
     check(family.secret.rounds > 3, "nobody looked while volumes were published")
-    check(any(m.target.startswith(family.plugin.state_dir) for m in look.share_mounts()), "the share is not mounted: nothing used the password")
+    check(look.share_mounts(family.plugin.state_dir), "the share is not mounted: nothing used the password")
     same(sorted(family.secret.seen), [], "places where the password was seen")
     check(SMB_PASSWORD not in family.plugin.log(), "the password is in the log")
 
 
 def _emptied(family):
-    """Nothing is left mounted below the kubelet directory, and the plugin ends when told to."""
-    same([m.target for m in look.mounts_below(family.plugin.kubelet_dir)], [], "mounts left")
+    """Nothing is left mounted, the share neither, and the plugin ends when told to."""
+    same([m.target for m in look.mounts_below(family.plugin.root)], [], "mounts left")
     check(family.plugin.stop(), "the plugin did not end by itself at SIGTERM")
 
 
@@ -187,6 +203,7 @@ def cases(world):
         family = Family(world, share)
         if not (yield Case(f"publish/{share}/start", family.plugin.start, 60)):
             continue
+        yield Case(f"publish/{share}/staged", lambda a=family: _staged(a), 90)
         for policy in POLICIES:
             for name, function in (("first", _first), ("read-only", _read_only), ("second", _second), ("stats", _stats)):
                 yield Case(f"publish/{share}/{policy}/{name}", lambda f=function, a=family, p=policy: f(a, p), 90)

@@ -28,6 +28,11 @@ class Answer:
         return f"{self.code} after {self.seconds:.1f} s: {self.message}"
 
 
+def _as_kubelet_asks(request):
+    request.volume_capability.mount.fs_type = ""
+    request.volume_capability.access_mode.mode = pb.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+
+
 class Client:
     def __init__(self, socket):
         self.channel = grpc.insecure_channel(f"unix://{socket}", options=[("grpc.enable_retries", 0)])
@@ -50,10 +55,20 @@ class Client:
     def probe(self, seconds=10):
         return self.call("Identity", "Probe", pb.ProbeRequest(), seconds)
 
+    def stage(self, volume, seconds=60):
+        request = pb.NodeStageVolumeRequest(volume_id=volume.id, staging_target_path=volume.staging, volume_context=volume.context)
+        _as_kubelet_asks(request)
+        os.makedirs(volume.staging, mode=0o750, exist_ok=True)
+        return self.call("Node", "NodeStageVolume", request, seconds)
+
+    def unstage(self, volume, seconds=60):
+        request = pb.NodeUnstageVolumeRequest(volume_id=volume.id, staging_target_path=volume.staging)
+        return self.call("Node", "NodeUnstageVolume", request, seconds)
+
     def publish(self, volume, seconds=60):
-        request = pb.NodePublishVolumeRequest(volume_id=volume.id, target_path=volume.target, volume_context=volume.context)
-        request.volume_capability.mount.fs_type = ""
-        request.volume_capability.access_mode.mode = pb.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+        request = pb.NodePublishVolumeRequest(volume_id=volume.id, target_path=volume.target, volume_context=volume.context,
+                                              staging_target_path=volume.staging)
+        _as_kubelet_asks(request)
         os.makedirs(os.path.dirname(volume.target), mode=0o750, exist_ok=True)
         return self.call("Node", "NodePublishVolume", request, seconds)
 
@@ -102,3 +117,11 @@ class Volume:
             "inputs": inputs,
             **attributes,
         }
+        self.staging = ""
+
+    def persistent(self, kubelet_dir, name):
+        """The same volume, but by a claim: kubelet stages it first."""
+        self.id = name
+        self.staging = f"{kubelet_dir}/plugins/kubernetes.io/csi/{name}/globalmount"
+        self.context["csi.storage.k8s.io/ephemeral"] = "false"
+        return self

@@ -27,8 +27,8 @@ def mounts_below(path):
     return [m for m in mounts() if m.target == path or m.target.startswith(path + "/")]
 
 
-def share_mounts():
-    return [m for m in mounts() if m.fstype in ("nfs", "nfs4", "cifs")]
+def share_mounts(below="/"):
+    return [m for m in mounts() if m.fstype in ("nfs", "nfs4", "cifs") and m.target.startswith(below)]
 
 
 def read_ahead_kb(mount):
