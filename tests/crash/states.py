@@ -190,6 +190,35 @@ def exclusive_targets(world):
         volume.check_gone()
 
 
+@test("row 94 one volume, two targets at once")
+def exclusive_race(world):
+    """Both pass every look before either is recorded; still only one gets it."""
+    from main import Cleanup
+    node = world.node("race")
+    with Cleanup(node):
+        node.start()
+        volume = Volume(node, world.origin, "claim", "share")
+        volume.call("stage")
+        targets = [volume.target, node.kubelet / "pods/v/mount"]
+        targets[1].parent.mkdir(parents=True)
+
+        def publish(target):
+            node.call("NodePublishVolume", csi_pb2.NodePublishVolumeRequest(
+                volume_id=volume.id, target_path=str(target), staging_target_path=str(volume.staging),
+                volume_capability=harness.capability(), volume_context=volume.context), timeout=40)
+        for _ in range(5):
+            calls = [Background(lambda target=target: publish(target)) for target in targets]
+            errors = [call.join() for call in calls]
+            refused = [error for error in errors if error]
+            need(len(refused) == 1 and refused[0].code() == Code.FAILED_PRECONDITION, lambda errors=errors: f"{errors}")
+            need(len(harness.mounts(node.kubelet)) == 1, lambda: f"{harness.mounts(node.kubelet)}")
+            for target in targets:
+                volume.target = target
+                volume.call("unpublish")
+        volume.call("unstage")
+        volume.check_gone()
+
+
 @test("row 101 a second plugin on the node waits for the first")
 def two_plugins(world):
     from main import Cleanup
