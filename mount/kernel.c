@@ -1,11 +1,13 @@
 #include "mount/kernel.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libmount.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -25,13 +27,12 @@ static void wipep(struct str *str)
     mem_wipe_free(str->data, str->capacity);
 }
 
+/* The target is the current directory: newer libmounts use move_mount(2), which does not follow /proc/self/fd/N. */
 static int context_prepare(struct libmnt_context *context, const struct kernel_mount *mount)
 {
-    char target[64];
-    snprintf(target, sizeof(target), "/proc/self/fd/%d", mount->target_fd);
     return mnt_context_disable_helpers(context, 1) || mnt_context_disable_canonicalize(context, 1) ||
            mnt_context_disable_mtab(context, 1) || mnt_context_set_fstype(context, mount->fstype) ||
-           mnt_context_set_source(context, mount->source) || mnt_context_set_target(context, target) ||
+           mnt_context_set_source(context, mount->source) || mnt_context_set_target(context, ".") ||
            mnt_context_set_options(context, mount->options);
 }
 
@@ -59,7 +60,11 @@ int kernel_mount(const struct kernel_mount *mount)
     int failed = mount->secret_options ? secret_data_set(context, mount, &data) : 0;
     if (failed)
         return failed;
+    if (fchdir(mount->target_fd) != 0)
+        return errno;
     int status = mnt_context_mount(context);
+    failed = chdir("/"); /* a directory that is stood in cannot be unmounted or removed */
+    assert(failed == 0);
     if (status == 0 && mnt_context_get_status(context))
         return 0;
     if (mnt_context_syscall_called(context) && mnt_context_get_syscall_errno(context) != 0)

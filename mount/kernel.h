@@ -17,7 +17,7 @@ struct kernel_mount {
     int target_fd;
 };
 
-/* 0, or the errno of mount(2); the caller knows what it means. */
+/* 0, or the errno of mount(2); the caller knows what it means. Changes the process's current directory and leaves it at "/". */
 int kernel_mount(const struct kernel_mount *mount);
 
 /* Unmounts the uppermost mount at path, not following a link there. lazy: MNT_DETACH. As umount2(2): 0 or -1 with errno. */
