@@ -113,6 +113,23 @@ static int set_log_level(const struct setting *setting, const char **field, stru
     return 0;
 }
 
+static int set_kubelet_endpoint(const struct setting *setting, const char **field, struct err *err)
+{
+    if (!is_clean_path(setting->value) || strlen(setting->value) > SOCKET_PATH_MAX)
+        return err_set(err, ERR_INVALID, "must be the CSI socket's absolute path on the host, of at most %d bytes",
+                       SOCKET_PATH_MAX);
+    *field = setting->value;
+    return 0;
+}
+
+static int set_no_register(const struct setting *setting, const char **field, struct err *err)
+{
+    (void)field;
+    (void)err;
+    setting->config->registers = false;
+    return 0;
+}
+
 static int set_no_pod_info(const struct setting *setting, const char **field, struct err *err)
 {
     (void)field;
@@ -142,6 +159,9 @@ static const struct option {
     {"--secrets-dir", NULL, NULL, FIELD(secrets_dir), set_path, false},
     {"--selinux-context", NULL, "system_u:object_r:container_file_t:s0", FIELD(selinux_context), set_selinux_context,
      false},
+    {"--registration-dir", NULL, NULL, FIELD(registration_dir), set_path, false},
+    {"--kubelet-endpoint", NULL, NULL, FIELD(kubelet_endpoint), set_kubelet_endpoint, false},
+    {"--no-register", NULL, NULL, NO_FIELD, set_no_register, true},
     {"--fetcher-uid", NULL, "65532", NO_FIELD, set_fetcher_uid, false},
     {"--log-level", NULL, "info", NO_FIELD, set_log_level, false},
     {"--no-pod-info", NULL, NULL, NO_FIELD, set_no_pod_info, true},
@@ -159,6 +179,9 @@ static const char help[] =
     "  --default-class NAME   class of volumes that name none (default: the built-in one, this node's own store)\n"
     "  --secrets-dir DIR      where a class's shareSecret S is found: DIR/S/username and so on\n"
     "  --selinux-context CTX  label of views where SELinux is on (default system_u:object_r:container_file_t:s0)\n"
+    "  --registration-dir DIR kubelet's plugins_registry (default: that of --kubelet-dir, once it is there)\n"
+    "  --kubelet-endpoint P   the CSI socket's path on the host, where kubelet sees it (default: that of --endpoint)\n"
+    "  --no-register          leave registration with kubelet to a registrar beside us\n"
     "  --fetcher-uid UID      user that downloads and owns the stores (default 65532)\n"
     "  --no-pod-info          do not insist on the pod's name in requests: for trying without Kubernetes\n"
     "  --log-level LEVEL      error, warning, info or debug (default info)\n";
@@ -231,7 +254,7 @@ static int default_node_id(struct arena *arena, struct config *config, struct er
 
 int config_parse(int argc, char **argv, struct arena *arena, struct config *out, struct err *err)
 {
-    struct config config = {.pod_info = true};
+    struct config config = {.pod_info = true, .registers = true};
     if (apply_initial(arena, &config, err) != 0 || apply_arguments(argc, argv, arena, &config, err) != 0)
         return -1;
     if (!config.node_id && default_node_id(arena, &config, err) != 0)

@@ -12,18 +12,21 @@
 #include "base/log.h"
 
 struct config {
-    const char *socket;          /* absolute path, from --endpoint or CSI_ENDPOINT (unix:///path.sock) */
-    const char *node_id;         /* --node-id, NODE_ID, or the host name */
-    const char *driver_name;     /* --driver-name */
-    const char *state_dir;       /* --state-dir; absolute */
-    const char *kubelet_dir;     /* --kubelet-dir; absolute, without a '/' at its end: targets must lie beneath */
-    const char *class_dir;       /* --class-dir; NULL: only the built-in class */
-    const char *default_class;   /* --default-class; NULL: the built-in one */
-    const char *secrets_dir;     /* --secrets-dir; NULL: no class may name a shareSecret */
-    const char *selinux_context; /* --selinux-context; used where SELinux is on */
-    uid_t fetcher_uid;           /* --fetcher-uid */
-    bool pod_info;               /* false with --no-pod-info */
-    enum log_level log_level;    /* --log-level */
+    const char *socket;           /* absolute path, from --endpoint or CSI_ENDPOINT (unix:///path.sock) */
+    const char *node_id;          /* --node-id, NODE_ID, or the host name */
+    const char *driver_name;      /* --driver-name */
+    const char *state_dir;        /* --state-dir; absolute */
+    const char *kubelet_dir;      /* --kubelet-dir; absolute, without a '/' at its end: targets must lie beneath */
+    const char *class_dir;        /* --class-dir; NULL: only the built-in class */
+    const char *default_class;    /* --default-class; NULL: the built-in one */
+    const char *secrets_dir;      /* --secrets-dir; NULL: no class may name a shareSecret */
+    const char *selinux_context;  /* --selinux-context; used where SELinux is on */
+    const char *registration_dir; /* --registration-dir; NULL: kubelet_dir/plugins_registry, if it is there */
+    const char *kubelet_endpoint; /* --kubelet-endpoint: socket, as kubelet on the host sees it; NULL: the same */
+    uid_t fetcher_uid;            /* --fetcher-uid */
+    bool registers;               /* false with --no-register: a registrar beside us does it */
+    bool pod_info;                /* false with --no-pod-info */
+    enum log_level log_level;     /* --log-level */
 };
 
 #define CONFIG_EXIT_STATUS 78 /* EX_CONFIG of sysexits.h: the process was configured wrong and retrying is useless */

@@ -16,6 +16,7 @@
 #include "base/fs.h"
 #include "csi/node.h"
 #include "csi/reconcile.h"
+#include "csi/registration.h"
 #include "csi/server.h"
 
 #define HELPERS_MAX 8
@@ -30,6 +31,7 @@ struct plugin {
     struct node node;
     struct dispatch *dispatch;
     struct server *server;
+    struct registration *registration; /* NULL with --no-register */
     int lock_fd;
 };
 
@@ -146,22 +148,49 @@ static int serve(struct plugin *plugin, struct err *err)
     return 0;
 }
 
+static struct registration_config registration_config(const struct plugin *plugin)
+{
+    const struct config *config = &plugin->config;
+    const char *dir = config->registration_dir;
+    return (struct registration_config){
+        .dir = dir ? dir : arena_printf(plugin->arena, "%s/plugins_registry", config->kubelet_dir),
+        .dir_must_exist = dir != NULL,
+        .driver_name = config->driver_name,
+        .socket = config->socket,
+        .endpoint = config->kubelet_endpoint,
+    };
+}
+
+/* The texts live as long as the plugin. */
+static int announce(struct plugin *plugin, struct err *err)
+{
+    if (!plugin->config.registers)
+        return 0;
+    struct registration_config config = registration_config(plugin);
+    plugin->registration = registration_new(&config, err);
+    return plugin->registration ? 0 : -1;
+}
+
 static int start(struct plugin *plugin, struct err *err)
 {
     struct node *node = &plugin->node;
     const struct config *config = &plugin->config;
+    struct registration_config registration = registration_config(plugin);
     node->config = config;
+    if (config->registers && registration_check(&registration, err) != 0)
+        return -1;
     node->selinux_context = access("/sys/fs/selinux/enforce", F_OK) == 0 ? config->selinux_context : NULL;
     node->classes = class_source_directory(config->class_dir, config->driver_name, config->default_class, err);
     if (!node->classes || open_state(plugin, err) != 0 || open_machines(plugin, err) != 0)
         return -1;
     probe_own_store(plugin);
-    return serve(plugin, err);
+    return serve(plugin, err) == 0 ? announce(plugin, err) : -1;
 }
 
 static void stop(struct plugin *plugin)
 {
     struct node *node = &plugin->node;
+    registration_free(plugin->registration);
     server_free(plugin->server);
     dispatch_free(plugin->dispatch);
     fills_free(node->fills);
@@ -191,6 +220,7 @@ static int run(struct plugin *plugin)
     }
     sigwait(&signals, &number);
     log_event(LOG_INFO, "stopping", "signal", strsignal(number), NULL);
+    registration_free(STEAL_PTR(plugin->registration)); /* kubelet hears it before calls fail */
     if (server_stop(plugin->server, clock_monotonic_ms() + DRAIN_MS) != 0) {
         log_event(LOG_ERROR, "calls_hang", "cause", "some calls did not end: leaving without them", NULL);
         _exit(RUN_FAILED);

@@ -45,6 +45,8 @@ static void test_good(void **state)
     assert_string_equal(config.state_dir, "/var/lib/sharedcache");
     assert_string_equal(config.kubelet_dir, "/var/lib/kubelet");
     assert_null(config.class_dir);
+    assert_null(config.registration_dir);
+    assert_true(config.registers);
     assert_false(config.pod_info);
     assert_int_equal(config.fetcher_uid, 0);
     assert_int_equal(config.log_level, LOG_DEBUG);
@@ -55,7 +57,7 @@ static void test_environment(void **state)
     (void)state;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     const char *none[] = {NULL};
-    const char *flag[] = {"--endpoint=unix:/run/b.sock", NULL};
+    const char *flag[] = {"--endpoint=unix:/run/b.sock", "--no-register", NULL};
     struct config config;
     struct err err = ERR_INIT;
     setenv("CSI_ENDPOINT", "unix:///run/a.sock", 1);
@@ -67,6 +69,7 @@ static void test_environment(void **state)
     assert_int_equal(config.fetcher_uid, 65532);
     assert_int_equal(parse(flag, arena, &config, &err), 0);
     assert_string_equal(config.socket, "/run/b.sock");
+    assert_false(config.registers);
     clear_environment();
 }
 
@@ -96,6 +99,9 @@ static void test_bad(void **state)
         {{"--endpoint=unix:///run/a.sock", "--selinux-context=a,b", NULL}, "--selinux-context"},
         {{"--endpoint=unix:///run/a.sock", "--log-level=loud", NULL}, "--log-level"},
         {{"--endpoint=unix:///run/a.sock", "--no-pod-info=yes", NULL}, "takes no value"},
+        {{"--endpoint=unix:///run/a.sock", "--no-register=1", NULL}, "takes no value"},
+        {{"--endpoint=unix:///run/a.sock", "--registration-dir=reg", NULL}, "--registration-dir"},
+        {{"--endpoint=unix:///run/a.sock", "--kubelet-endpoint=unix:///run/a.sock", NULL}, "--kubelet-endpoint"},
         {{"--endpoint=unix:///run/a.sock", "--mystery", NULL}, "--mystery"},
         {{"--endpoint=unix:///run/a.sock", "extra", NULL}, "extra"},
     };
