@@ -4,30 +4,11 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "cachecore/json_depth.h"
 
 #define MOUNT_OPTIONS_MAX 4000u
 #define PARAMETERS_MAX 100u
 #define DEPTH_MAX 32u
-
-/* jansson descends by recursion; a class has no use for depth. Brackets inside texts are not counted. */
-static bool is_shallow(const char *text, size_t len)
-{
-    size_t depth = 0;
-    bool in_text = false;
-    for (size_t i = 0; i < len; i++) {
-        if (in_text && text[i] == '\\')
-            i++;
-        else if (text[i] == '"')
-            in_text = !in_text;
-        else if (!in_text && (text[i] == '{' || text[i] == '['))
-            depth++;
-        else if (!in_text && (text[i] == '}' || text[i] == ']') && depth > 0)
-            depth--;
-        if (depth > DEPTH_MAX)
-            return false;
-    }
-    return true;
-}
 
 static json_t *json_load(const char *text, size_t len, struct err *err)
 {
@@ -35,7 +16,7 @@ static json_t *json_load(const char *text, size_t len, struct err *err)
         err_set(err, ERR_INVALID, "a class of %zu bytes is larger than the limit of %u", len, CLASS_JSON_MAX);
         return NULL;
     }
-    if (!is_shallow(text, len)) {
+    if (!json_is_shallow(text, len, DEPTH_MAX)) {
         err_set(err, ERR_INVALID, "a class nests deeper than %u levels", DEPTH_MAX);
         return NULL;
     }

@@ -1,7 +1,6 @@
 #include "cachecore/http.h"
 
 #include <assert.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
@@ -13,35 +12,13 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cachecore/address.h"
-#include "cachecore/http_exchange.h"
+#include "cachecore/http_hop.h"
 #include "cachecore/http_memory.h"
 #include "cachecore/http_redirect.h"
 
 #define BUFFER_SIZE (256L << 10)
 #define LOW_SPEED_BYTES 1024L
 #define REDIRECTS_MAX 5u
-
-struct http {
-    CURL *easy;
-    struct address_rules addresses;
-    char *ca_bundle;
-    char *proxy;
-    struct http_rules limits; /* numbers only */
-    int64_t retry_after_s;
-};
-
-/* What one hop needs beside the exchange: where it goes, and what became of its sockets. */
-struct hop {
-    struct http *http;
-    struct http_exchange *exchange;
-    const char *text; /* of the URL, with its query */
-    struct url url;
-    bool drops_credentials;
-    const char *refusal;
-    bool had_socket;
-    char detail[CURL_ERROR_SIZE];
-};
 
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 
@@ -165,6 +142,20 @@ static void option_check(CURLcode code)
 
 #define OPTION(easy, option, value) option_check(curl_easy_setopt(easy, option, value))
 
+/* libcurl borrows the body. */
+static void method_options(CURL *easy, const struct http_request *request)
+{
+    if (request->body) {
+        OPTION(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
+        OPTION(easy, CURLOPT_POSTFIELDS, request->body);
+        OPTION(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    } else if (strcmp(request->method, "HEAD") == 0) {
+        OPTION(easy, CURLOPT_NOBODY, 1L);
+    } else {
+        OPTION(easy, CURLOPT_HTTPGET, 1L);
+    }
+}
+
 static void transfer_options(const struct hop *hop)
 {
     CURL *easy = hop->http->easy;
@@ -184,10 +175,8 @@ static void transfer_options(const struct hop *hop)
     OPTION(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)hop->http->limits.connect_timeout_ms);
     OPTION(easy, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
     OPTION(easy, CURLOPT_LOW_SPEED_TIME, (long)hop->http->limits.low_speed_seconds);
-    if (strcmp(hop->exchange->request->method, "HEAD") == 0)
-        OPTION(easy, CURLOPT_NOBODY, 1L);
-    else
-        OPTION(easy, CURLOPT_HTTPGET, 1L);
+    OPTION(easy, CURLOPT_TIMEOUT_MS, (long)hop->exchange->request->timeout_ms);
+    method_options(easy, hop->exchange->request);
 }
 
 /* An empty proxy and an empty list of exceptions keep libcurl from reading the environment. */
@@ -222,78 +211,6 @@ static void callback_options(struct hop *hop)
     OPTION(easy, CURLOPT_ERRORBUFFER, hop->detail);
 }
 
-/* libcurl's results that are not the transfer's own doing. What is not listed is a protocol error. */
-static const struct failure {
-    CURLcode result;
-    enum err_code code;
-    const char *text;
-} failures[] = {
-    {CURLE_COULDNT_RESOLVE_HOST, ERR_UNAVAILABLE, "cannot resolve host"},
-    {CURLE_COULDNT_RESOLVE_PROXY, ERR_UNAVAILABLE, "cannot resolve the class's proxy"},
-    {CURLE_COULDNT_CONNECT, ERR_UNAVAILABLE, "cannot connect to host"},
-    {CURLE_PROXY, ERR_UNAVAILABLE, "the class's proxy refuses the connection to host"},
-    {CURLE_SSL_CONNECT_ERROR, ERR_UNAVAILABLE, "the TLS handshake failed with host"},
-    {CURLE_SEND_ERROR, ERR_UNAVAILABLE, "the connection broke with host"},
-    {CURLE_RECV_ERROR, ERR_UNAVAILABLE, "the connection broke with host"},
-    {CURLE_GOT_NOTHING, ERR_UNAVAILABLE, "an empty answer from host"},
-    {CURLE_PARTIAL_FILE, ERR_UNAVAILABLE, "the connection was closed before the end of the answer by host"},
-    {CURLE_PEER_FAILED_VERIFICATION, ERR_PRECONDITION, "certificate problem with host"},
-    {CURLE_SSL_CERTPROBLEM, ERR_PRECONDITION, "certificate problem with host"},
-    {CURLE_SSL_ISSUER_ERROR, ERR_PRECONDITION, "certificate problem with host"},
-    {CURLE_SSL_INVALIDCERTSTATUS, ERR_PRECONDITION, "certificate problem with host"},
-    {CURLE_SSL_CACERT_BADFILE, ERR_PRECONDITION, "the class's caBundle cannot be read, for host"},
-    {CURLE_OUT_OF_MEMORY, ERR_PRECONDITION, "HTTP protocol error: too large a header from host"},
-    {CURLE_UNSUPPORTED_PROTOCOL, ERR_PRECONDITION, "HTTP protocol error: the answer is not HTTP/1 from host"},
-    {CURLE_OK, ERR_PRECONDITION, "HTTP protocol error: no valid answer from host"},
-};
-
-/* What the system or the TLS library says, when it adds to the words above and holds nothing of the request. */
-static void detail_of(const struct hop *hop, CURLcode result, struct str *out)
-{
-    long number = 0;
-    if (result == CURLE_PEER_FAILED_VERIFICATION) {
-        str_append_text(out, ": ");
-        for (const char *p = hop->detail; *p && out->len < 200; p++)
-            str_append_char(out, *p >= ' ' && *p < 0x7f ? *p : '?');
-    } else if (result == CURLE_COULDNT_CONNECT || result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR) {
-        curl_easy_getinfo(hop->http->easy, CURLINFO_OS_ERRNO, &number);
-        if (number != 0)
-            str_printf(out, ": %s", strerror((int)number));
-    }
-}
-
-static int timeout_error(const struct hop *hop, struct err *err)
-{
-    curl_off_t connected = 0;
-    curl_easy_getinfo(hop->http->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
-    if (connected == 0)
-        return err_set(err, ERR_UNAVAILABLE, "no connection within %u ms to host '%s'",
-                       hop->http->limits.connect_timeout_ms, hop->url.host);
-    return err_set(err, ERR_UNAVAILABLE, "slower than 1 KiB/s for %u s: host '%s'", hop->http->limits.low_speed_seconds,
-                   hop->url.host);
-}
-
-static int refusal_error(const struct hop *hop, const char *refusal, struct err *err)
-{
-    return err_set(err, ERR_DENIED,
-                   "address not allowed: host '%s' is %s (an admin can allow it with the class's allowedAddresses)",
-                   hop->url.host, refusal);
-}
-
-static int failure_error(const struct hop *hop, CURLcode result, struct err *err)
-{
-    _cleanup_(str_deinitp) struct str detail = STR_INIT;
-    if (hop->refusal && !hop->had_socket)
-        return refusal_error(hop, hop->refusal, err);
-    if (result == CURLE_OPERATION_TIMEDOUT)
-        return timeout_error(hop, err);
-    const struct failure *failure = failures;
-    while (failure->result != CURLE_OK && failure->result != result)
-        failure++;
-    detail_of(hop, result, &detail);
-    return err_set(err, failure->code, "%s '%s'%s", failure->text, hop->url.host, detail.data ? detail.data : "");
-}
-
 static int result_judge(const struct hop *hop, CURLcode result, struct err *err)
 {
     const struct http_exchange *exchange = hop->exchange;
@@ -305,7 +222,7 @@ static int result_judge(const struct hop *hop, CURLcode result, struct err *err)
         return err_set(err, ERR_CANCELLED, "the transfer was stopped");
     if (exchange->head.is_complete && (result == CURLE_OK || exchange->is_cut))
         return 0;
-    return failure_error(hop, result, err);
+    return http_failure_error(hop, result, err);
 }
 
 /* Behind a proxy the address is out of sight, but a URL may still spell one out. */
@@ -319,7 +236,7 @@ static int literal_check(const struct hop *hop, struct err *err)
         return 0;
     const char *refusal = address_refusal(&hop->http->addresses, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);
-    return refusal ? refusal_error(hop, refusal, err) : 0;
+    return refusal ? http_refusal_error(hop, refusal, err) : 0;
 }
 
 static int hop_perform(struct hop *hop, struct err *err)
@@ -391,6 +308,7 @@ static int hops_perform(struct arena *arena, struct hop *hop, struct err *err)
 
 static int request_check(const struct http_request *request, struct err *err)
 {
+    assert(!request->body || request->no_redirects);
     for (size_t i = 0; i < request->header_count; i++) {
         for (const char *p = request->headers[i].value; *p; p++) {
             if ((unsigned char)*p < ' ' || *p == 0x7f)
@@ -415,6 +333,8 @@ int http_perform(struct http *http, const struct http_request *request, http_sin
     if (hops_perform(arena, &hop, err) != 0)
         return -1;
     *out = exchange.head.response;
+    if (request->error_body)
+        str_append(request->error_body, exchange.error_body, exchange.error_body_len);
     out->credentials_dropped = hop.drops_credentials;
     return 0;
 }

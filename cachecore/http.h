@@ -31,13 +31,17 @@ struct http_header {
 };
 
 struct http_request {
-    const char *method;  /* "GET" or "HEAD" */
+    const char *method;  /* "GET", "HEAD", or one that a body goes with */
     const char *url;     /* may hold a signed query; never shown */
     const char *display; /* for messages */
     const struct http_header *headers;
     size_t header_count;
     uint64_t body_max; /* ERR_EXHAUSTED beyond */
     bool no_redirects; /* a redirect comes back as it is, for sources whose signatures name the host */
+    const void *body;  /* borrowed; NULL: none. Only with no_redirects: nobody else is to get it */
+    size_t body_len;
+    unsigned timeout_ms;    /* of each hop, from its name's resolution to the last byte: ERR_DEADLINE; 0: none */
+    struct str *error_body; /* NULL, or gets the first 8 KiB of the body of a status >= 300 */
 };
 
 struct http_response {
@@ -73,7 +77,7 @@ DEFINE_CLEANUP(struct http *, http_free);
  * Performs the request. 0 when a complete response came, whatever its status (the body of a status >= 300 does not reach the sink,
  * but for error_code). -1: ERR_UNAVAILABLE (resolve, connect, TLS handshake reset, timeouts, early close: worth a retry),
  * ERR_PRECONDITION (certificate problem, protocol error, downgrade or too many redirects, Content-Encoding that was not asked
- * for: no retry), ERR_DENIED (address not allowed), ERR_EXHAUSTED (body_max), ERR_CANCELLED (*cancel became true).
+ * for: no retry), ERR_DENIED (address not allowed), ERR_EXHAUSTED (body_max), ERR_DEADLINE (timeout_ms), ERR_CANCELLED (*cancel became true).
  */
 int http_perform(struct http *http, const struct http_request *request, http_sink sink, void *context,
                  struct http_response *out, const atomic_bool *cancel, struct err *err);

@@ -1,7 +1,7 @@
 /*
  * The Kubernetes API, for the few requests that we make: a class read, an event written, a taint taken away. Over libcurl, with
  * the pod's service account (https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/). The token file is read
- * anew at most a minute after kubelet rotated it; the server's certificate is verified against the CA file, always.
+ * anew for each request, so a rotation needs no watching; the server's certificate is verified against the CA file, always.
  */
 #pragma once
 
@@ -20,6 +20,9 @@ struct kube_config {
 /* Fills in what is NULL from KUBERNETES_SERVICE_HOST and _PORT and the service account's directory. Where those variables are not
  * set, url stays NULL. ERR_INVALID for a host or port that cannot be one. */
 int kube_config_complete(struct arena *arena, struct kube_config *config, struct err *err);
+
+/* ERR_INVALID unless text is https://HOST[:PORT]. */
+int kube_url_check(const char *text, struct err *err);
 
 struct kube;
 
@@ -45,7 +48,8 @@ struct kube_request {
 /*
  * One request, blocking; thread-safe, a few at a time. *out (the caller's, json_decref; NULL: not wanted) is the object that came
  * back. Errors: ERR_NOT_FOUND 404, ERR_EXISTS 409, ERR_DENIED 403, ERR_UNAUTHENTICATED 401 (after one try with the token read
- * anew), ERR_EXHAUSTED 429, ERR_INVALID other 4xx, ERR_UNAVAILABLE 5xx and no answer, ERR_DEADLINE, ERR_CORRUPT not JSON or over 4 MiB.
+ * anew), ERR_EXHAUSTED 429, ERR_INVALID other 4xx, ERR_UNAVAILABLE 5xx and no answer (no connection, a certificate
+ * that is not the CA's, no token to read), ERR_DEADLINE, ERR_CORRUPT not JSON or over 4 MiB.
  * Messages carry the API's own Status.message, cut to a line, never the token.
  */
 int kube_call(struct kube *kube, const struct kube_request *request, json_t **out, struct err *err);

@@ -11,7 +11,7 @@ LAYERS = {"base": {"base"}, "mount": {"base", "mount"}, "cachecore": {"base", "c
 # Header prefix -> files that may include it (a name that ends in / is a folder). docs/ARCHITECTURE.md says why.
 MAY_USE = {
     "libmount/": ["mount/"],
-    "curl/": ["cachecore/http.c"],
+    "curl/": ["cachecore/http.c", "cachecore/http_failure.c", "cachecore/http_hop.h"],
     "openssl/": ["cachecore/digest.c"],
     "nghttp2/": ["csi/"],
     "protobuf-c/": ["csi/", "cachecore/"],
