@@ -140,55 +140,69 @@ static int set_no_pod_info(const struct setting *setting, const char **field, st
 
 #define FIELD(name) offsetof(struct config, name)
 #define NO_FIELD ((size_t)-1)
+#define BOTH ((unsigned)CONFIG_NODE | (unsigned)CONFIG_CONTROLLER)
 
+/* One row for each flag; a row for each command where they differ. */
 static const struct option {
     const char *name;
+    const char *value;       /* what the help calls its value; NULL: a switch */
     const char *environment; /* NULL: none */
     const char *initial;     /* NULL: none */
     size_t field;
     setter set;
-    bool is_switch;
+    unsigned commands;
+    const char *help;
 } options[] = {
-    {"--endpoint", "CSI_ENDPOINT", NULL, FIELD(socket), set_endpoint, false},
-    {"--node-id", "NODE_ID", NULL, FIELD(node_id), set_node_id, false},
-    {"--driver-name", NULL, "csi.sharedcache.io", FIELD(driver_name), set_driver_name, false},
-    {"--state-dir", NULL, "/var/lib/sharedcache", FIELD(state_dir), set_path, false},
-    {"--kubelet-dir", NULL, "/var/lib/kubelet", FIELD(kubelet_dir), set_path, false},
-    {"--class-dir", NULL, NULL, FIELD(class_dir), set_path, false},
-    {"--default-class", NULL, NULL, FIELD(default_class), set_name, false},
-    {"--secrets-dir", NULL, NULL, FIELD(secrets_dir), set_path, false},
-    {"--selinux-context", NULL, "system_u:object_r:container_file_t:s0", FIELD(selinux_context), set_selinux_context,
-     false},
-    {"--registration-dir", NULL, NULL, FIELD(registration_dir), set_path, false},
-    {"--kubelet-endpoint", NULL, NULL, FIELD(kubelet_endpoint), set_kubelet_endpoint, false},
-    {"--no-register", NULL, NULL, NO_FIELD, set_no_register, true},
-    {"--fetcher-uid", NULL, "65532", NO_FIELD, set_fetcher_uid, false},
-    {"--log-level", NULL, "info", NO_FIELD, set_log_level, false},
-    {"--no-pod-info", NULL, NULL, NO_FIELD, set_no_pod_info, true},
+    {"--endpoint", "URL", "CSI_ENDPOINT", NULL, FIELD(socket), set_endpoint, BOTH,
+     "socket to serve CSI on (or CSI_ENDPOINT)"},
+    {"--node-id", "NAME", "NODE_ID", NULL, FIELD(node_id), set_node_id, CONFIG_NODE,
+     "this node's name (or NODE_ID; default: the host name)"},
+    {"--driver-name", "NAME", NULL, "csi.sharedcache.io", FIELD(driver_name), set_driver_name, BOTH,
+     "default csi.sharedcache.io"},
+    {"--state-dir", "DIR", NULL, "/var/lib/sharedcache", FIELD(state_dir), set_path, CONFIG_NODE,
+     "this node's state and store (default /var/lib/sharedcache)"},
+    {"--state-dir", "DIR", NULL, "/run/sharedcache", FIELD(state_dir), set_path, CONFIG_CONTROLLER,
+     "volumes that were made; may be lost (default /run/sharedcache)"},
+    {"--kubelet-dir", "DIR", NULL, "/var/lib/kubelet", FIELD(kubelet_dir), set_path, CONFIG_NODE,
+     "targets must lie beneath (default /var/lib/kubelet)"},
+    {"--class-dir", "DIR", NULL, NULL, FIELD(class_dir), set_path, CONFIG_NODE,
+     "directory of StorageClass objects, NAME.json each"},
+    {"--default-class", "NAME", NULL, NULL, FIELD(default_class), set_name, CONFIG_NODE,
+     "class of volumes that name none (default: the built-in one, this node's own store)"},
+    {"--secrets-dir", "DIR", NULL, NULL, FIELD(secrets_dir), set_path, CONFIG_NODE,
+     "where a class's shareSecret S is found: DIR/S/username and so on"},
+    {"--selinux-context", "CTX", NULL, "system_u:object_r:container_file_t:s0", FIELD(selinux_context),
+     set_selinux_context, CONFIG_NODE,
+     "label of views where SELinux is on (default system_u:object_r:container_file_t:s0)"},
+    {"--registration-dir", "DIR", NULL, NULL, FIELD(registration_dir), set_path, CONFIG_NODE,
+     "kubelet's plugins_registry (default: that of --kubelet-dir, once it is there)"},
+    {"--kubelet-endpoint", "PATH", NULL, NULL, FIELD(kubelet_endpoint), set_kubelet_endpoint, CONFIG_NODE,
+     "the CSI socket's path on the host, where kubelet sees it (default: that of --endpoint)"},
+    {"--no-register", NULL, NULL, NULL, NO_FIELD, set_no_register, CONFIG_NODE,
+     "leave registration with kubelet to a registrar beside us"},
+    {"--fetcher-uid", "UID", NULL, "65532", NO_FIELD, set_fetcher_uid, CONFIG_NODE,
+     "user that downloads and owns the stores (default 65532)"},
+    {"--no-pod-info", NULL, NULL, NULL, NO_FIELD, set_no_pod_info, CONFIG_NODE,
+     "do not insist on the pod's name in requests: for trying without Kubernetes"},
+    {"--log-level", "LEVEL", NULL, "info", NO_FIELD, set_log_level, BOTH,
+     "error, warning, info or debug (default info)"},
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
 
-static const char help[] =
-    "usage: sharedcache node --endpoint unix:///PATH.sock [flags]\n"
-    "  --endpoint URL         socket to serve CSI on (or CSI_ENDPOINT)\n"
-    "  --node-id NAME         this node's name (or NODE_ID; default: the host name)\n"
-    "  --driver-name NAME     default csi.sharedcache.io\n"
-    "  --state-dir DIR        this node's state and store (default /var/lib/sharedcache)\n"
-    "  --kubelet-dir DIR      targets must lie beneath (default /var/lib/kubelet)\n"
-    "  --class-dir DIR        directory of StorageClass objects, NAME.json each\n"
-    "  --default-class NAME   class of volumes that name none (default: the built-in one, this node's own store)\n"
-    "  --secrets-dir DIR      where a class's shareSecret S is found: DIR/S/username and so on\n"
-    "  --selinux-context CTX  label of views where SELinux is on (default system_u:object_r:container_file_t:s0)\n"
-    "  --registration-dir DIR kubelet's plugins_registry (default: that of --kubelet-dir, once it is there)\n"
-    "  --kubelet-endpoint P   the CSI socket's path on the host, where kubelet sees it (default: that of --endpoint)\n"
-    "  --no-register          leave registration with kubelet to a registrar beside us\n"
-    "  --fetcher-uid UID      user that downloads and owns the stores (default 65532)\n"
-    "  --no-pod-info          do not insist on the pod's name in requests: for trying without Kubernetes\n"
-    "  --log-level LEVEL      error, warning, info or debug (default info)\n";
-
-const char *config_help(void)
+static const char *command_name(enum config_command command)
 {
-    return help;
+    return command == CONFIG_NODE ? "node" : "controller";
+}
+
+void config_help(enum config_command command, FILE *to)
+{
+    fprintf(to, "usage: sharedcache %s --endpoint unix:///PATH.sock [flags]\n", command_name(command));
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        char flag[64];
+        snprintf(flag, sizeof(flag), "%s %s", options[i].name, options[i].value ? options[i].value : "");
+        if (options[i].commands & (unsigned)command)
+            fprintf(to, "  %-22s %s\n", flag, options[i].help);
+    }
 }
 
 static int apply(const struct option *option, const struct setting *setting, struct err *err)
@@ -200,9 +214,11 @@ static int apply(const struct option *option, const struct setting *setting, str
     return 0;
 }
 
-static int apply_initial(struct arena *arena, struct config *config, struct err *err)
+static int apply_initial(enum config_command command, struct arena *arena, struct config *config, struct err *err)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if (!(options[i].commands & (unsigned)command))
+            continue;
         const char *value = options[i].environment ? getenv(options[i].environment) : NULL;
         if (!value || !value[0])
             value = options[i].initial;
@@ -213,27 +229,30 @@ static int apply_initial(struct arena *arena, struct config *config, struct err 
     return 0;
 }
 
-static const struct option *find_option(const char *argument)
+static const struct option *find_option(enum config_command command, const char *argument)
 {
     size_t len = strcspn(argument, "=");
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (strlen(options[i].name) == len && strncmp(options[i].name, argument, len) == 0)
+        if ((options[i].commands & (unsigned)command) && strlen(options[i].name) == len &&
+            strncmp(options[i].name, argument, len) == 0)
             return &options[i];
     return NULL;
 }
 
-static int apply_arguments(int argc, char **argv, struct arena *arena, struct config *config, struct err *err)
+static int apply_arguments(enum config_command command, int argc, char **argv, struct arena *arena,
+                           struct config *config, struct err *err)
 {
     for (int i = 2; i < argc; i++) {
-        const struct option *option = find_option(argv[i]);
+        const struct option *option = find_option(command, argv[i]);
         const char *value = strchr(argv[i], '=');
         if (!option)
-            return err_set(err, ERR_INVALID, "unknown argument '%.100s' (see sharedcache node --help)", argv[i]);
-        if (option->is_switch && value)
+            return err_set(err, ERR_INVALID, "unknown argument '%.100s' (see sharedcache %s --help)", argv[i],
+                           command_name(command));
+        if (!option->value && value)
             return err_set(err, ERR_INVALID, "%s takes no value", option->name);
-        if (!option->is_switch && !value && ++i >= argc)
+        if (option->value && !value && ++i >= argc)
             return err_set(err, ERR_INVALID, "%s needs a value", option->name);
-        const char *text = option->is_switch ? "" : value ? value + 1 : argv[i];
+        const char *text = !option->value ? "" : value ? value + 1 : argv[i];
         struct setting setting = {arena, arena_strdup(arena, text), config};
         if (apply(option, &setting, err) != 0)
             return -1;
@@ -252,12 +271,14 @@ static int default_node_id(struct arena *arena, struct config *config, struct er
     return 0;
 }
 
-int config_parse(int argc, char **argv, struct arena *arena, struct config *out, struct err *err)
+int config_parse(enum config_command command, int argc, char **argv, struct arena *arena, struct config *out,
+                 struct err *err)
 {
     struct config config = {.pod_info = true, .registers = true};
-    if (apply_initial(arena, &config, err) != 0 || apply_arguments(argc, argv, arena, &config, err) != 0)
+    if (apply_initial(command, arena, &config, err) != 0 ||
+        apply_arguments(command, argc, argv, arena, &config, err) != 0)
         return -1;
-    if (!config.node_id && default_node_id(arena, &config, err) != 0)
+    if (command == CONFIG_NODE && !config.node_id && default_node_id(arena, &config, err) != 0)
         return -1;
     if (!config.socket)
         return err_set(err, ERR_INVALID, "--endpoint (or CSI_ENDPOINT) is needed: unix:///<path>.sock");

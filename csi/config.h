@@ -1,16 +1,21 @@
 /*
- * Configuration of "sharedcache node": flags, with the environment for the two that Kubernetes manifests set by it. Checked
- * as a whole before anything is touched: a mistake names the flag and ends the process with a status of its own.
+ * Configuration of "sharedcache node" and "sharedcache controller": flags, with the environment for the two that Kubernetes
+ * manifests set by it. One table (csi/config.c) says which of the two has a flag. Checked as a whole before anything is touched:
+ * a mistake names the flag and ends the process with a status of its own.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/log.h"
 
+enum config_command { CONFIG_NODE = 1, CONFIG_CONTROLLER = 2 };
+
+/* What a command has no flag for keeps its zero. */
 struct config {
     const char *socket;           /* absolute path, from --endpoint or CSI_ENDPOINT (unix:///path.sock) */
     const char *node_id;          /* --node-id, NODE_ID, or the host name */
@@ -31,8 +36,9 @@ struct config {
 
 #define CONFIG_EXIT_STATUS 78 /* EX_CONFIG of sysexits.h: the process was configured wrong and retrying is useless */
 
-/* argv[0] and argv[1] ("node") are skipped. ERR_INVALID names the flag. */
-int config_parse(int argc, char **argv, struct arena *arena, struct config *out, struct err *err);
+/* argv[0] and argv[1] (the command) are skipped. ERR_INVALID names the flag. */
+int config_parse(enum config_command command, int argc, char **argv, struct arena *arena, struct config *out,
+                 struct err *err);
 
 /* What "sharedcache node --help" prints. */
-const char *config_help(void);
+void config_help(enum config_command command, FILE *to);

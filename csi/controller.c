@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "csi/message.h"
-#include "csi/node.h"
 #include "csi/state_file.h"
 
 #define FILE_MAX (CREATED_ID_LEN + 8)
@@ -32,13 +31,14 @@ static json_t *created_to_json(const struct create_request *request)
 }
 
 /* Keeps the record that is there. A damaged one is replaced: all of it follows from the request. */
-static int remember(struct node *node, const struct create_request *request, struct arena *arena, struct err *err)
+static int remember(const struct controller *controller, const struct create_request *request, struct arena *arena,
+                    struct err *err)
 {
     char file[FILE_MAX];
     const char *digest = NULL;
     struct err cause = ERR_INIT;
     file_of(request->id, file);
-    json_t *found = state_file_read(node->created_fd, file, &cause);
+    json_t *found = state_file_read(controller->records_fd, file, &cause);
     int failed = found ? state_get_text(found, "digest", SHA256_HEX, arena, &digest, &cause) : -1;
     json_decref(found);
     if (!failed && strcmp(digest, request->digest) == 0)
@@ -50,21 +50,22 @@ static int remember(struct node *node, const struct create_request *request, str
         return -1;
     }
     json_t *object = created_to_json(request);
-    failed = state_file_write(node->created_fd, file, object, err);
+    failed = state_file_write(controller->records_fd, file, object, err);
     json_decref(object);
     return failed;
 }
 
-static int run_create(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
-                      struct str *reply, struct err *err)
+static int run_create(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+                      struct err *err)
 {
+    const struct controller *controller = service;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     struct create_request request;
     struct guard_wait wait = {.deadline_ms = call->deadline_ms, .cancel_fd = call->cancel_fd};
     if (create_request_parse((const Csi__V1__CreateVolumeRequest *)message, arena, &request, err) != 0)
         return -1;
-    _cleanup_(guard_releasep) struct guard *guard = guard_take(node->guards, request.id, &wait, err);
-    if (!guard || remember(node, &request, arena, err) != 0)
+    _cleanup_(guard_releasep) struct guard *guard = guard_take(controller->guards, request.id, &wait, err);
+    if (!guard || remember(controller, &request, arena, err) != 0)
         return -1;
     size_t count = request.context.count;
     Csi__V1__Volume__VolumeContextEntry *entries = arena_calloc(arena, count + 1, sizeof(*entries));
@@ -85,22 +86,23 @@ static int run_create(struct node *node, const ProtobufCMessage *message, const 
     return 0;
 }
 
-static int run_delete(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
-                      struct str *reply, struct err *err)
+static int run_delete(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+                      struct err *err)
 {
+    const struct controller *controller = service;
     const Csi__V1__DeleteVolumeRequest *request = (const Csi__V1__DeleteVolumeRequest *)message;
     char file[FILE_MAX];
     (void)call, (void)reply;
     if (!request->volume_id[0])
         return err_set(err, ERR_INVALID, "volume_id is required");
-    return file_of(request->volume_id, file) ? state_file_remove(node->created_fd, file, err) : 0;
+    return file_of(request->volume_id, file) ? state_file_remove(controller->records_fd, file, err) : 0;
 }
 
-static int check_exists(struct node *node, const char *volume_id, struct err *err)
+static int check_exists(const struct controller *controller, const char *volume_id, struct err *err)
 {
     char file[FILE_MAX];
     struct err cause = ERR_INIT;
-    json_t *found = file_of(volume_id, file) ? state_file_read(node->created_fd, file, &cause) : NULL;
+    json_t *found = file_of(volume_id, file) ? state_file_read(controller->records_fd, file, &cause) : NULL;
     if (!found)
         return err_set(err, ERR_NOT_FOUND, "no volume of this id exists");
     json_decref(found);
@@ -139,9 +141,10 @@ static void refuse(const char *why, struct arena *arena, struct str *reply)
     message_pack(&response.base, reply);
 }
 
-static int run_validate(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
-                        struct str *reply, struct err *err)
+static int run_validate(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+                        struct err *err)
 {
+    const struct controller *controller = service;
     const Csi__V1__ValidateVolumeCapabilitiesRequest *request =
         (const Csi__V1__ValidateVolumeCapabilitiesRequest *)message;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
@@ -151,7 +154,7 @@ static int run_validate(struct node *node, const ProtobufCMessage *message, cons
         return err_set(err, ERR_INVALID, "volume_id is required");
     if (request->n_volume_capabilities == 0)
         return err_set(err, ERR_INVALID, "volume_capabilities is required");
-    if (check_exists(node, request->volume_id, err) != 0)
+    if (check_exists(controller, request->volume_id, err) != 0)
         return -1;
     for (size_t i = 0; i < request->n_volume_capabilities; i++)
         if (request_capability_check(request->volume_capabilities[i], NULL, &cause) != 0) {
@@ -164,7 +167,7 @@ static int run_validate(struct node *node, const ProtobufCMessage *message, cons
 
 #define RPC_TYPE(name) CSI__V1__CONTROLLER_SERVICE_CAPABILITY__RPC__TYPE__##name
 
-static int run_capabilities(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
+static int run_capabilities(void *service, const ProtobufCMessage *message, const struct rpc_call *call,
                             struct str *reply, struct err *err)
 {
     static const Csi__V1__ControllerServiceCapability__RPC__Type types[] = {RPC_TYPE(CREATE_DELETE_VOLUME),
@@ -174,7 +177,7 @@ static int run_capabilities(struct node *node, const ProtobufCMessage *message, 
     Csi__V1__ControllerServiceCapability capabilities[COUNT];
     Csi__V1__ControllerServiceCapability *list[COUNT];
     Csi__V1__ControllerGetCapabilitiesResponse response = CSI__V1__CONTROLLER_GET_CAPABILITIES_RESPONSE__INIT;
-    (void)node, (void)message, (void)call, (void)err;
+    (void)service, (void)message, (void)call, (void)err;
     for (size_t i = 0; i < COUNT; i++) {
         rpcs[i] = (Csi__V1__ControllerServiceCapability__RPC)CSI__V1__CONTROLLER_SERVICE_CAPABILITY__RPC__INIT;
         rpcs[i].type = types[i];

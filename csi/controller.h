@@ -7,6 +7,18 @@
 
 #include "base/arena.h"
 #include "csi/context.h"
+#include "csi/dispatch.h"
+#include "csi/guard.h"
+
+/* What the service works with; open, and constant while the server runs. */
+struct controller {
+    struct guards *guards;
+    int records_fd; /* directory of the volumes that were made */
+};
+
+/* Called with a struct controller. */
+extern const struct dispatch_method controller_methods[];
+extern const size_t controller_method_count;
 
 #define CREATED_ID_LEN 67 /* "sc-" and 64 hex digits */
 

@@ -9,16 +9,15 @@
 #include "base/mem.h"
 #include "csi/log_limit.h"
 #include "csi/message.h"
-#include "csi/node.h"
 #include "csi/volume_id.h"
 
 struct bound {
     struct dispatch *dispatch;
     const struct dispatch_method *method;
+    void *service;
 };
 
 struct dispatch {
-    struct node *node;
     struct bound *bound;
     struct rpc_method *methods;
     size_t count;
@@ -78,7 +77,7 @@ static int handle(void *service, const struct rpc_call *call, struct str *reply,
     _cleanup_(message_freep) ProtobufCMessage *request =
         message_unpack(bound->method->request, call->request, call->request_len, &cause);
     if (request)
-        bound->method->run(bound->dispatch->node, request, call, reply, &cause);
+        bound->method->run(bound->service, request, call, reply, &cause);
     log_call(bound, volume_of(request), clock_monotonic_ms() - start_ms, &cause);
     if (cause.code == ERR_NONE)
         return 0;
@@ -86,27 +85,28 @@ static int handle(void *service, const struct rpc_call *call, struct str *reply,
     return -1;
 }
 
-static void add(struct dispatch *dispatch, const struct dispatch_method *methods, size_t count)
+static void add(struct dispatch *dispatch, const struct dispatch_service *service)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < service->count; i++) {
+        const struct dispatch_method *method = &service->methods[i];
         struct bound *bound = &dispatch->bound[dispatch->count];
-        *bound = (struct bound){dispatch, &methods[i]};
-        dispatch->methods[dispatch->count++] = (struct rpc_method){
-            .name = methods[i].name, .handler = handle, .service = bound, .quick = methods[i].quick};
+        *bound = (struct bound){dispatch, method, service->service};
+        dispatch->methods[dispatch->count++] =
+            (struct rpc_method){.name = method->name, .handler = handle, .service = bound, .quick = method->quick};
     }
 }
 
-struct dispatch *dispatch_new(struct node *node)
+struct dispatch *dispatch_new(const struct dispatch_service *services, size_t count)
 {
     struct dispatch *dispatch = mem_alloc(sizeof(*dispatch));
-    size_t count = identity_method_count + node_method_count + controller_method_count;
-    dispatch->node = node;
-    dispatch->bound = mem_calloc(count, sizeof(struct bound));
-    dispatch->methods = mem_calloc(count, sizeof(struct rpc_method));
+    size_t methods = 0;
+    for (size_t i = 0; i < count; i++)
+        methods += services[i].count;
+    dispatch->bound = mem_calloc(methods, sizeof(struct bound));
+    dispatch->methods = mem_calloc(methods, sizeof(struct rpc_method));
     pthread_mutex_init(&dispatch->locked.mutex, NULL);
-    add(dispatch, identity_methods, identity_method_count);
-    add(dispatch, node_methods, node_method_count);
-    add(dispatch, controller_methods, controller_method_count);
+    for (size_t i = 0; i < count; i++)
+        add(dispatch, &services[i]);
     return dispatch;
 }
 

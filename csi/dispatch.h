@@ -9,10 +9,8 @@
 
 #include "csi/rpc.h"
 
-struct node;
-
-/* Appends the packed reply message to reply; appending nothing is an empty reply. */
-typedef int (*dispatch_run)(struct node *node, const ProtobufCMessage *request, const struct rpc_call *call,
+/* service is the dispatch_service's own. Appends the packed reply message to reply; appending nothing is an empty reply. */
+typedef int (*dispatch_run)(void *service, const ProtobufCMessage *request, const struct rpc_call *call,
                             struct str *reply, struct err *err);
 
 struct dispatch_method {
@@ -23,9 +21,16 @@ struct dispatch_method {
     bool is_routine;  /* logged at debug level while it succeeds */
 };
 
+/* One service that a process serves: its methods, and what they are called with. */
+struct dispatch_service {
+    const struct dispatch_method *methods; /* borrowed */
+    size_t count;
+    void *service; /* borrowed */
+};
+
 /* The methods of all services as the server wants them. */
 struct dispatch;
-struct dispatch *dispatch_new(struct node *node);
+struct dispatch *dispatch_new(const struct dispatch_service *services, size_t count);
 void dispatch_free(struct dispatch *dispatch);
 DEFINE_CLEANUP(struct dispatch *, dispatch_free);
 const struct rpc_method *dispatch_methods(const struct dispatch *dispatch, size_t *count);

@@ -1,44 +1,45 @@
-/* csi.v1.Identity. Probe looks at nothing outside this process: a share that is away must not get a healthy driver restarted. */
+#include "csi/identity.h"
+
 #include "base/arena.h"
 #include "csi/message.h"
-#include "csi/node.h"
 #include "csi/proto/csi.pb-c.h"
 
-static int run_info(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+static int run_info(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
                     struct err *err)
 {
+    const struct identity *identity = service;
     Csi__V1__GetPluginInfoResponse response = CSI__V1__GET_PLUGIN_INFO_RESPONSE__INIT;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     (void)message, (void)call, (void)err;
-    response.name = arena_strdup(arena, node->config->driver_name);
+    response.name = arena_strdup(arena, identity->driver_name);
     response.vendor_version = arena_strdup(arena, SC_VERSION);
     message_pack(&response.base, reply);
     return 0;
 }
 
-static int run_capabilities(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
+static int run_capabilities(void *service, const ProtobufCMessage *message, const struct rpc_call *call,
                             struct str *reply, struct err *err)
 {
-    Csi__V1__PluginCapability__Service service = CSI__V1__PLUGIN_CAPABILITY__SERVICE__INIT;
+    Csi__V1__PluginCapability__Service controller = CSI__V1__PLUGIN_CAPABILITY__SERVICE__INIT;
     Csi__V1__PluginCapability capability = CSI__V1__PLUGIN_CAPABILITY__INIT;
     Csi__V1__PluginCapability *list[] = {&capability};
     Csi__V1__GetPluginCapabilitiesResponse response = CSI__V1__GET_PLUGIN_CAPABILITIES_RESPONSE__INIT;
-    (void)node, (void)message, (void)call, (void)err;
-    service.type = CSI__V1__PLUGIN_CAPABILITY__SERVICE__TYPE__CONTROLLER_SERVICE;
+    (void)service, (void)message, (void)call, (void)err;
+    controller.type = CSI__V1__PLUGIN_CAPABILITY__SERVICE__TYPE__CONTROLLER_SERVICE;
     capability.type_case = CSI__V1__PLUGIN_CAPABILITY__TYPE_SERVICE;
-    capability.service = &service;
+    capability.service = &controller;
     response.n_capabilities = 1;
     response.capabilities = list;
     message_pack(&response.base, reply);
     return 0;
 }
 
-static int run_probe(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+static int run_probe(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
                      struct err *err)
 {
     Google__Protobuf__BoolValue ready = GOOGLE__PROTOBUF__BOOL_VALUE__INIT;
     Csi__V1__ProbeResponse response = CSI__V1__PROBE_RESPONSE__INIT;
-    (void)node, (void)message, (void)call, (void)err;
+    (void)service, (void)message, (void)call, (void)err;
     ready.value = true;
     response.ready = &ready;
     message_pack(&response.base, reply);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "csi/controller_main.h"
 #include "csi/fills.h"
 #include "csi/node_main.h"
 #include "csi/tool_csi.h"
@@ -20,6 +21,7 @@ static const struct subcommand {
     const char *help;                   /* NULL: internal */
 } subcommands[] = {
     {"node", node_main, "the CSI node plugin"},
+    {"controller", controller_main, "the CSI controller plugin, beside the external-provisioner"},
     {"mount-helper", helper_main, NULL},
     {"fetcher", fetcher_main, NULL},
     {"fetch", tool_fetch_main, "download through a cache, without Kubernetes"},

@@ -23,14 +23,9 @@ struct node {
     struct shares *shares;
     int state_fd;
     int layers_fd;
-    int created_fd;              /* the controller's records */
     const char *selinux_context; /* NULL where SELinux is off */
 };
 
-/* The services' methods: csi.v1.Identity, csi.v1.Node, csi.v1.Controller. */
-extern const struct dispatch_method identity_methods[];
-extern const size_t identity_method_count;
+/* csi.v1.Node; called with a struct node. */
 extern const struct dispatch_method node_methods[];
 extern const size_t node_method_count;
-extern const struct dispatch_method controller_methods[];
-extern const size_t controller_method_count;

@@ -2,64 +2,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/fs.h"
+#include "csi/daemon.h"
+#include "csi/identity.h"
 #include "csi/node.h"
 #include "csi/reconcile.h"
 #include "csi/registration.h"
-#include "csi/server.h"
 
 #define HELPERS_MAX 8
 #define FILLS_MAX 256
-#define DRAIN_MS 20000
-#define RUN_FAILED 1
 
 /* Everything that is opened, in the order in which it is; closed in the reverse one. */
 struct plugin {
     struct arena *arena;
     struct config config;
     struct node node;
+    struct identity identity;
     struct dispatch *dispatch;
     struct server *server;
     struct registration *registration; /* NULL with --no-register */
     int lock_fd;
 };
-
-/* Secrets pass through this process: no core file, no ptrace by others of our user. */
-static void keep_memory_private(void)
-{
-    const struct rlimit none = {0, 0};
-    prctl(PR_SET_DUMPABLE, 0);
-    setrlimit(RLIMIT_CORE, &none);
-}
-
-/* Handlers come and go on many threads: without this each leaves a heap of its own behind. */
-static void keep_memory_small(void)
-{
-    mallopt(M_ARENA_MAX, 2);
-    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-    mallopt(M_TRIM_THRESHOLD, 512 * 1024);
-}
-
-/* Blocked in every thread: one sigwait takes them. */
-static void block_signals(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-}
 
 /* Row 101 of the table of faults: during a rollout two plugins start on one node; the second waits for the first to go. The lock goes
  * with the process, whatever ends it. */
@@ -99,10 +67,7 @@ static int open_state(struct plugin *plugin, struct err *err)
     plugin->node.state_fd = fs_open_dir(plugin->config.state_dir, 0700, err);
     if (plugin->node.state_fd < 0)
         return err_prefix(err, "--state-dir");
-    return take_lock(plugin, err) != 0 || open_below(plugin, "layers", &plugin->node.layers_fd, err) != 0 ||
-                   open_below(plugin, "created", &plugin->node.created_fd, err) != 0
-               ? -1
-               : 0;
+    return take_lock(plugin, err) != 0 ? -1 : open_below(plugin, "layers", &plugin->node.layers_fd, err);
 }
 
 static int open_machines(struct plugin *plugin, struct err *err)
@@ -138,7 +103,12 @@ static void probe_own_store(struct plugin *plugin)
 static int serve(struct plugin *plugin, struct err *err)
 {
     struct server_config config = {.endpoint = plugin->config.socket};
-    plugin->dispatch = dispatch_new(&plugin->node);
+    const struct dispatch_service services[] = {
+        {identity_methods, identity_method_count, &plugin->identity},
+        {node_methods, node_method_count, &plugin->node},
+    };
+    plugin->identity.driver_name = plugin->config.driver_name;
+    plugin->dispatch = dispatch_new(services, sizeof(services) / sizeof(services[0]));
     config.methods = dispatch_methods(plugin->dispatch, &config.method_count);
     plugin->server = server_new(&config, err);
     if (!plugin->server)
@@ -199,7 +169,6 @@ static void stop(struct plugin *plugin)
     records_free(node->records);
     guards_free(node->guards);
     class_source_free(node->classes);
-    closep(&node->created_fd);
     closep(&node->layers_fd);
     closep(&node->state_fd);
     closep(&plugin->lock_fd);
@@ -210,35 +179,27 @@ static int run(struct plugin *plugin)
 {
     sigset_t signals;
     struct err err = ERR_INIT;
-    int number = 0;
-    keep_memory_private();
-    keep_memory_small();
-    block_signals(&signals);
+    daemon_prepare(&signals);
     if (start(plugin, &err) != 0) {
         log_event(LOG_ERROR, "start_failed", "error", err.message, NULL);
-        return err.code == ERR_INVALID ? CONFIG_EXIT_STATUS : RUN_FAILED;
+        return err.code == ERR_INVALID ? CONFIG_EXIT_STATUS : DAEMON_RUN_FAILED;
     }
-    sigwait(&signals, &number);
-    log_event(LOG_INFO, "stopping", "signal", strsignal(number), NULL);
+    daemon_wait(&signals);
     registration_free(STEAL_PTR(plugin->registration)); /* kubelet hears it before calls fail */
-    if (server_stop(plugin->server, clock_monotonic_ms() + DRAIN_MS) != 0) {
-        log_event(LOG_ERROR, "calls_hang", "cause", "some calls did not end: leaving without them", NULL);
-        _exit(RUN_FAILED);
-    }
+    daemon_drain(plugin->server);
     return 0;
 }
 
 int node_main(int argc, char **argv)
 {
-    struct plugin plugin = {
-        .arena = arena_new(), .lock_fd = -1, .node = {.state_fd = -1, .layers_fd = -1, .created_fd = -1}};
+    struct plugin plugin = {.arena = arena_new(), .lock_fd = -1, .node = {.state_fd = -1, .layers_fd = -1}};
     struct err err = ERR_INIT;
     if (argc > 2 && strcmp(argv[2], "--help") == 0) {
-        fputs(config_help(), stdout);
+        config_help(CONFIG_NODE, stdout);
         arena_free(plugin.arena);
         return 0;
     }
-    if (config_parse(argc, argv, plugin.arena, &plugin.config, &err) != 0) {
+    if (config_parse(CONFIG_NODE, argc, argv, plugin.arena, &plugin.config, &err) != 0) {
         fprintf(stderr, "sharedcache node: %s\n", err.message);
         arena_free(plugin.arena);
         return CONFIG_EXIT_STATUS;

@@ -13,9 +13,10 @@ static struct request_rules rules_of(const struct node *node)
     return (struct request_rules){node->config->kubelet_dir, node->config->pod_info};
 }
 
-static int run_publish(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
-                       struct str *reply, struct err *err)
+static int run_publish(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+                       struct err *err)
 {
+    struct node *node = service;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     struct request_rules rules = rules_of(node);
     struct publish_request request;
@@ -27,9 +28,10 @@ static int run_publish(struct node *node, const ProtobufCMessage *message, const
     return failed;
 }
 
-static int run_unpublish(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
-                         struct str *reply, struct err *err)
+static int run_unpublish(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+                         struct err *err)
 {
+    struct node *node = service;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     struct request_rules rules = rules_of(node);
     struct unpublish_request request;
@@ -39,9 +41,10 @@ static int run_unpublish(struct node *node, const ProtobufCMessage *message, con
     return unpublish(node, &request, call, err);
 }
 
-static int run_stage(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+static int run_stage(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
                      struct err *err)
 {
+    struct node *node = service;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     struct stage_request request;
     (void)reply;
@@ -50,9 +53,10 @@ static int run_stage(struct node *node, const ProtobufCMessage *message, const s
     return stage(node, &request, call, err);
 }
 
-static int run_unstage(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
-                       struct str *reply, struct err *err)
+static int run_unstage(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+                       struct err *err)
 {
+    struct node *node = service;
     const Csi__V1__NodeUnstageVolumeRequest *request = (const Csi__V1__NodeUnstageVolumeRequest *)message;
     (void)reply;
     if (request_unstage(request, err) != 0)
@@ -83,9 +87,10 @@ static int find_published(struct node *node, const Csi__V1__NodeGetVolumeStatsRe
 }
 
 /* From our own records: a look at the view would be safe, one at the share would not (row 16 of the table of faults). */
-static int run_stats(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+static int run_stats(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
                      struct err *err)
 {
+    struct node *node = service;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     struct record record;
     (void)call;
@@ -106,7 +111,7 @@ static int run_stats(struct node *node, const ProtobufCMessage *message, const s
 
 #define RPC_TYPE(name) CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__##name
 
-static int run_capabilities(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call,
+static int run_capabilities(void *service, const ProtobufCMessage *message, const struct rpc_call *call,
                             struct str *reply, struct err *err)
 {
     static const Csi__V1__NodeServiceCapability__RPC__Type types[] = {
@@ -116,7 +121,7 @@ static int run_capabilities(struct node *node, const ProtobufCMessage *message, 
     Csi__V1__NodeServiceCapability capabilities[COUNT];
     Csi__V1__NodeServiceCapability *list[COUNT];
     Csi__V1__NodeGetCapabilitiesResponse response = CSI__V1__NODE_GET_CAPABILITIES_RESPONSE__INIT;
-    (void)node, (void)message, (void)call, (void)err;
+    (void)service, (void)message, (void)call, (void)err;
     for (size_t i = 0; i < COUNT; i++) {
         rpcs[i] = (Csi__V1__NodeServiceCapability__RPC)CSI__V1__NODE_SERVICE_CAPABILITY__RPC__INIT;
         rpcs[i].type = types[i];
@@ -131,9 +136,10 @@ static int run_capabilities(struct node *node, const ProtobufCMessage *message, 
     return 0;
 }
 
-static int run_info(struct node *node, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+static int run_info(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
                     struct err *err)
 {
+    struct node *node = service;
     Csi__V1__NodeGetInfoResponse response = CSI__V1__NODE_GET_INFO_RESPONSE__INIT;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     (void)message, (void)call, (void)err;

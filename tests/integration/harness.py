@@ -1,5 +1,5 @@
-"""What the integration tests stand on: the program started as the DaemonSet would, a client that does what kubelet does,
-and a list of tests. One Node is one plugin with directories of its own."""
+"""What the integration tests stand on: the program started as the DaemonSet and the Deployment would, clients that do what
+kubelet and the provisioner do, and a list of tests."""
 
 import contextlib
 import hashlib
@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,34 +103,19 @@ def digest_file(path):
     return sha.hexdigest()
 
 
-class Node:
-    """The plugin and a client of it."""
+class Plugin:
+    """A long-running subcommand of the program and a client of it. One has directories of its own."""
     numbers = itertools.count(1)
     everyone = []
 
-    def __init__(self, name, classes=None, args=(), pod_info=True, state_dir=None, wrap=()):
+    def __init__(self, name):
         self.dir = WORK / f"{name}-{next(self.numbers)}"
-        self.kubelet, self.classes, self.secrets = self.dir / "kubelet", self.dir / "classes", self.dir / "secrets"
-        self.state = pathlib.Path(state_dir or self.dir / "state")
-        for directory in (self.kubelet / "pods", self.classes, self.secrets, self.state):
-            directory.mkdir(parents=True)
         self.socket = self.dir / "run" / "csi.sock"
-        self.socket.parent.mkdir(mode=0o700)
-        self.log_path = self.dir / "node.log"
-        for class_name, parameters in (classes or {"test": LOOPBACK}).items():
-            self.add_class(class_name, parameters)
-        self.command = [*wrap, BINARY, "node", "--endpoint", f"unix://{self.socket}", "--node-id", name, "--state-dir",
-                        str(self.state), "--kubelet-dir", str(self.kubelet), "--class-dir", str(self.classes), "--default-class",
-                        next(iter(classes or {"test": 0})), "--secrets-dir", str(self.secrets), *args]
-        if not pod_info:
-            self.command.append("--no-pod-info")
+        self.socket.parent.mkdir(mode=0o700, parents=True)
+        self.log_path = self.dir / "plugin.log"
         self.process = self.channel = None
-        Node.everyone.append(self)
-
-    def add_class(self, name, parameters, mount_options=()):
-        document = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}, "provisioner": DRIVER,
-                    "parameters": parameters, "mountOptions": list(mount_options)}
-        (self.classes / f"{name}.json").write_text(json.dumps(document))
+        self.command = []
+        Plugin.everyone.append(self)
 
     def start(self, environment=None):
         log = open(self.log_path, "ab")
@@ -178,9 +164,43 @@ class Node:
         return self.start()
 
     def __exit__(self, *_):
+        self.stop()
+
+    def call(self, method, request, timeout=30, channel=None, **options):
+        service = SERVICES.get(method, "Node")
+        reply = getattr(csi_pb2, f"{method}Response", None)
+        stub = (channel or self.channel).unary_unary(
+            f"/csi.v1.{service}/{method}", request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
+            response_deserializer=reply.FromString if reply else None)
+        return stub(request, timeout=timeout, **options)
+
+
+class Node(Plugin):
+    """The node plugin."""
+
+    def __init__(self, name, classes=None, args=(), pod_info=True, state_dir=None, wrap=()):
+        super().__init__(name)
+        self.kubelet, self.classes, self.secrets = self.dir / "kubelet", self.dir / "classes", self.dir / "secrets"
+        self.state = pathlib.Path(state_dir or self.dir / "state")
+        for directory in (self.kubelet / "pods", self.classes, self.secrets, self.state):
+            directory.mkdir(parents=True)
+        for class_name, parameters in (classes or {"test": LOOPBACK}).items():
+            self.add_class(class_name, parameters)
+        self.command = [*wrap, BINARY, "node", "--endpoint", f"unix://{self.socket}", "--node-id", name, "--state-dir",
+                        str(self.state), "--kubelet-dir", str(self.kubelet), "--class-dir", str(self.classes), "--default-class",
+                        next(iter(classes or {"test": 0})), "--secrets-dir", str(self.secrets), *args]
+        if not pod_info:
+            self.command.append("--no-pod-info")
+
+    def add_class(self, name, parameters, mount_options=()):
+        document = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}, "provisioner": DRIVER,
+                    "parameters": parameters, "mountOptions": list(mount_options)}
+        (self.classes / f"{name}.json").write_text(json.dumps(document))
+
+    def __exit__(self, *_):
         for _, target, *_ in reversed(mounts(self.kubelet)):
             subprocess.run(["umount", "-l", target], check=False)
-        self.stop()
+        super().__exit__()
 
     def children(self):
         """{subcommand: pid} of the plugin's own processes; the last one of each kind."""
@@ -195,16 +215,32 @@ class Node:
                 found.append((command[1].decode(), int(pid)))
         return found
 
-    def call(self, method, request, timeout=30, channel=None, **options):
-        service = SERVICES.get(method, "Node")
-        reply = getattr(csi_pb2, f"{method}Response", None)
-        stub = (channel or self.channel).unary_unary(
-            f"/csi.v1.{service}/{method}", request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
-            response_deserializer=reply.FromString if reply else None)
-        return stub(request, timeout=timeout, **options)
-
     def pod(self, name):
         return Pod(self, name)
+
+
+class Controller(Plugin):
+    """The controller plugin, as a user without any capability. Not in Kubernetes, unless the arguments or the environment say so."""
+    UID = 65532
+    AS_NOBODY = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--no-new-privs", "--inh-caps=-all",
+                 "--bounding-set=-all"]
+
+    def __init__(self, name, args=()):
+        super().__init__(name)
+        self.state = self.dir / "state"
+        for directory in (self.dir, self.socket.parent):
+            os.chown(directory, self.UID, self.UID)
+        self.command = [*self.AS_NOBODY, self.binary(), "controller", "--endpoint", f"unix://{self.socket}", "--state-dir",
+                        str(self.state), *args]
+
+    @staticmethod
+    def binary():
+        """A copy of the program where this user may read it: the tree may lie in somebody's home."""
+        copy = WORK / "sharedcache"
+        if not copy.exists():
+            shutil.copy(BINARY, WORK / "sharedcache.new")
+            os.rename(WORK / "sharedcache.new", copy)
+        return str(copy)
 
 
 class Pod:

@@ -47,6 +47,7 @@ class World:
             "ours-only": {**harness.LOOPBACK, "allowedNamespaces": "ml-*"},
             "sources": {**harness.LOOPBACK, "allowedSources": "https://data.example.com/"},
         }).start()
+        self.controller = harness.Controller("controller").start()
 
     def file(self, name, data, mode=0o644):
         """Puts a file on the honest origin; returns its URL."""
@@ -104,10 +105,10 @@ def run_go(world):
 
 
 def logs_hold_no_secret(_):
-    for node in harness.Node.everyone:
-        text = node.log()
+    for plugin in harness.Plugin.everyone:
+        text = plugin.log()
         for secret in SECRETS:
-            harness.need(secret not in text, f"{node.dir.name}: a secret in the log: {secret[:4]}...")
+            harness.need(secret not in text, f"{plugin.dir.name}: a secret in the log: {secret[:4]}...")
 
 
 def private_memory(node):
@@ -150,6 +151,7 @@ def main():
     if not words:
         results.append(run_test(world, "idle-memory", memory))
     world.node.stop()
+    world.controller.stop()
     results.append(run_test(world, "logs-hold-no-secret", logs_hold_no_secret))
     if os.environ.get("SC_KEEP"):
         harness.log(world.node.log()[-20000:])

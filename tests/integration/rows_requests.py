@@ -157,11 +157,11 @@ def bad_ids(world):
         pod.final(Code.INVALID_ARGUMENT, lambda: node.call("NodePublishVolume", base), "volume_id")
         if not bad:
             continue
-        expect(Code.NOT_FOUND, lambda name=bad: node.call("ValidateVolumeCapabilities", csi_pb2.ValidateVolumeCapabilitiesRequest(
+        expect(Code.NOT_FOUND, lambda name=bad: world.controller.call("ValidateVolumeCapabilities", csi_pb2.ValidateVolumeCapabilitiesRequest(
             volume_id=name, volume_capabilities=[capability()])))
         expect(Code.NOT_FOUND, lambda name=bad: node.call("NodeGetVolumeStats", csi_pb2.NodeGetVolumeStatsRequest(
             volume_id=name, volume_path=str(pod.target))))
-        node.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=bad))
+        world.controller.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=bad))
     pod.final((Code.INVALID_ARGUMENT, Code.INTERNAL), lambda: node.call("NodePublishVolume", with_id(base, b"csi-\xff\xfe")))
 
 
@@ -280,7 +280,7 @@ def http1(world):
 def create(world, name="pvc-1", caps=None, parameters=None, **fields):
     request = csi_pb2.CreateVolumeRequest(name=name, volume_capabilities=[capability()] if caps is None else caps,
                                           parameters={"inputs": "https://data.example.com/a"} if parameters is None else parameters, **fields)
-    return world.node.call("CreateVolume", request)
+    return world.controller.call("CreateVolume", request)
 
 
 @test("row-20 create-volume")
@@ -296,8 +296,8 @@ def create_volume(world):
     expect(Code.ALREADY_EXISTS, lambda: create(world, name="pvc-same", parameters={"inputs": "https://data.example.com/b"}))
     longest = create(world, name="ä" * 64).volume
     for volume in (first, longest):
-        world.node.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.volume_id))
-        world.node.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.volume_id))
+        world.controller.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.volume_id))
+        world.controller.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.volume_id))
 
 
 @test("row-21 create-volume-capacity")
@@ -307,7 +307,7 @@ def capacity(world):
         expect((Code.OUT_OF_RANGE, Code.INVALID_ARGUMENT), lambda b=bounds: create(world, name="pvc-range", capacity_range=b))
     volume = create(world, name="pvc-capacity", capacity_range=csi_pb2.CapacityRange(required_bytes=1 << 30)).volume
     need(volume.capacity_bytes == 0, volume.capacity_bytes)
-    world.node.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.volume_id))
+    world.controller.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.volume_id))
 
 
 @test("row-20 a-claim-from-creation-to-its-end")
@@ -330,5 +330,5 @@ def claim(world):
     pod.nothing_left()
     for _ in range(2):
         node.call("NodeUnstageVolume", csi_pb2.NodeUnstageVolumeRequest(volume_id=volume.volume_id, staging_target_path=str(staging)))
-    node.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.volume_id))
+    world.controller.call("DeleteVolume", csi_pb2.DeleteVolumeRequest(volume_id=volume.volume_id))
     wait_until(lambda: not mounts(staging), 5, "staging is clean")

@@ -1,8 +1,9 @@
-/* What "sharedcache node" accepts on its command line. */
+/* What "sharedcache node" and "sharedcache controller" accept on their command lines. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ static int parse(const char *const *arguments, struct arena *arena, struct confi
     int argc = 2;
     for (; arguments[argc - 2]; argc++)
         argv[argc] = (char *)(uintptr_t)arguments[argc - 2];
-    return config_parse(argc, argv, arena, out, err);
+    return config_parse(CONFIG_NODE, argc, argv, arena, out, err);
 }
 
 static void clear_environment(void)
@@ -117,12 +118,55 @@ static void test_bad(void **state)
     }
 }
 
+static void test_controller(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    char *good[] = {(char *)(uintptr_t) "sharedcache", (char *)(uintptr_t) "controller",
+                    (char *)(uintptr_t) "--endpoint=unix:///run/a.sock", (char *)(uintptr_t) "--driver-name=csi.a.io"};
+    struct config config;
+    struct err err = ERR_INIT;
+    clear_environment();
+    assert_int_equal(config_parse(CONFIG_CONTROLLER, 4, good, arena, &config, &err), 0);
+    assert_string_equal(config.state_dir, "/run/sharedcache");
+    assert_string_equal(config.driver_name, "csi.a.io");
+    assert_null(config.node_id);
+    assert_null(config.kubelet_dir);
+    good[3] = (char *)(uintptr_t) "--kubelet-dir=/var/lib/kubelet";
+    assert_int_equal(config_parse(CONFIG_CONTROLLER, 4, good, arena, &config, &err), -1);
+    assert_non_null(strstr(err.message, "--kubelet-dir"));
+    assert_non_null(strstr(err.message, "sharedcache controller --help"));
+}
+
+static void help_of(enum config_command command, char *out, size_t size)
+{
+    FILE *file = fmemopen(out, size, "w");
+    config_help(command, file);
+    fclose(file);
+}
+
+/* Each command's help names its own flags and no other's. */
+static void test_help(void **state)
+{
+    (void)state;
+    char node[8192];
+    char controller[8192];
+    help_of(CONFIG_NODE, node, sizeof(node));
+    help_of(CONFIG_CONTROLLER, controller, sizeof(controller));
+    assert_non_null(strstr(node, "sharedcache node --endpoint"));
+    assert_non_null(strstr(node, "--no-pod-info "));
+    assert_non_null(strstr(node, "(default /var/lib/sharedcache)"));
+    assert_null(strstr(node, "/run/sharedcache"));
+    assert_non_null(strstr(controller, "sharedcache controller --endpoint"));
+    assert_non_null(strstr(controller, "(default /run/sharedcache)"));
+    assert_null(strstr(controller, "--node-id"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_good),       cmocka_unit_test(test_environment), cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_controller), cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

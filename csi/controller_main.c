@@ -1,0 +1,91 @@
+#include "csi/controller_main.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "csi/config.h"
+#include "csi/controller.h"
+#include "csi/daemon.h"
+#include "csi/identity.h"
+
+/* Everything that is opened, in the order in which it is; closed in the reverse one. */
+struct plugin {
+    struct arena *arena;
+    struct config config;
+    struct identity identity;
+    struct controller controller;
+    struct dispatch *dispatch;
+    struct server *server;
+};
+
+static int serve(struct plugin *plugin, struct err *err)
+{
+    struct server_config config = {.endpoint = plugin->config.socket};
+    const struct dispatch_service services[] = {
+        {identity_methods, identity_method_count, &plugin->identity},
+        {controller_methods, controller_method_count, &plugin->controller},
+    };
+    plugin->identity.driver_name = plugin->config.driver_name;
+    plugin->dispatch = dispatch_new(services, sizeof(services) / sizeof(services[0]));
+    config.methods = dispatch_methods(plugin->dispatch, &config.method_count);
+    plugin->server = server_new(&config, err);
+    if (!plugin->server)
+        return -1;
+    log_event(LOG_INFO, "serving", "endpoint", plugin->config.socket, "driver", plugin->config.driver_name, "version",
+              SC_VERSION, NULL);
+    return 0;
+}
+
+static int start(struct plugin *plugin, struct err *err)
+{
+    plugin->controller.guards = guards_new();
+    plugin->controller.records_fd = fs_open_dir(plugin->config.state_dir, 0700, err);
+    if (plugin->controller.records_fd < 0)
+        return err_prefix(err, "--state-dir");
+    return serve(plugin, err);
+}
+
+static void stop(struct plugin *plugin)
+{
+    server_free(plugin->server);
+    dispatch_free(plugin->dispatch);
+    closep(&plugin->controller.records_fd);
+    guards_free(plugin->controller.guards);
+    arena_free(plugin->arena);
+}
+
+static int run(struct plugin *plugin)
+{
+    sigset_t signals;
+    struct err err = ERR_INIT;
+    daemon_prepare(&signals);
+    if (start(plugin, &err) != 0) {
+        log_event(LOG_ERROR, "start_failed", "error", err.message, NULL);
+        return err.code == ERR_INVALID ? CONFIG_EXIT_STATUS : DAEMON_RUN_FAILED;
+    }
+    daemon_wait(&signals);
+    daemon_drain(plugin->server);
+    return 0;
+}
+
+int controller_main(int argc, char **argv)
+{
+    struct plugin plugin = {.arena = arena_new(), .controller = {.records_fd = -1}};
+    struct err err = ERR_INIT;
+    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
+        config_help(CONFIG_CONTROLLER, stdout);
+        arena_free(plugin.arena);
+        return 0;
+    }
+    if (config_parse(CONFIG_CONTROLLER, argc, argv, plugin.arena, &plugin.config, &err) != 0) {
+        fprintf(stderr, "sharedcache controller: %s\n", err.message);
+        arena_free(plugin.arena);
+        return CONFIG_EXIT_STATUS;
+    }
+    log_set_level(plugin.config.log_level);
+    int status = run(&plugin);
+    stop(&plugin);
+    return status;
+}
