@@ -88,13 +88,13 @@ static void test_idle_threads_end(void **state)
     close(ends[0]);
 }
 
-/* row 103: no thread can be started. Without a waiting place the job is refused; threads that were to be there are missed at once. */
+/* row 103: no thread can be started: no address space holds such a stack, whatever the kernel may overcommit. Without a waiting place the job is refused; threads that were to be there are missed at once. */
 static void test_no_thread_to_be_had(void **state)
 {
     (void)state;
     struct err err = ERR_INIT;
     int unused = -1;
-    struct threads_config config = {.max = 4, .queue_max = 4, .idle_ms = 1000, .stack_size = (size_t)1 << 46};
+    struct threads_config config = {.max = 4, .queue_max = 4, .idle_ms = 1000, .stack_size = (size_t)1 << 52};
     struct threads *threads = threads_new(&config, &err);
     assert_non_null(threads);
     assert_int_equal(threads_submit(threads, block, &unused, &err), -1);
