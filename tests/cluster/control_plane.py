@@ -59,6 +59,7 @@ class ControlPlane:
                 f"--service-account-key-file={pki.path('sa.pub')}", f"--service-account-signing-key-file={pki.path('sa.key')}",
                 f"--kubelet-client-certificate={pki.path('kubelet-client.crt')}",
                 f"--kubelet-client-key={pki.path('kubelet-client.key')}", f"--kubelet-certificate-authority={pki.path('ca.crt')}",
+                "--kubelet-preferred-address-types=InternalIP",
                 f"--cert-dir={self.dir}", "--profiling=false"]
 
     def start_controllers(self):
