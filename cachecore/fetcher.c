@@ -69,6 +69,35 @@ static void job_unlink(struct loop *loop, const struct job *job)
         malloc_trim(0);
 }
 
+static struct wire_report progress_read(const struct job *job)
+{
+    return (struct wire_report){.kind = WIRE_PROGRESS,
+                                .job = job->order.job,
+                                .stage = (enum fill_stage)atomic_load(&job->progress.stage),
+                                .bytes_done = atomic_load(&job->progress.bytes_done),
+                                .bytes_total = atomic_load(&job->progress.bytes_total),
+                                .bytes_fetched = atomic_load(&job->progress.bytes_fetched),
+                                .inputs = atomic_load(&job->progress.inputs),
+                                .store_size_bytes = atomic_load(&job->progress.store_size_bytes),
+                                .store_free_bytes = atomic_load(&job->progress.store_free_bytes)};
+}
+
+static bool progress_changed(const struct wire_report *now, const struct wire_report *last)
+{
+    return now->stage != last->stage || now->bytes_done != last->bytes_done || now->bytes_total != last->bytes_total ||
+           now->bytes_fetched != last->bytes_fetched || now->inputs != last->inputs ||
+           now->store_free_bytes != last->store_free_bytes;
+}
+
+/* The mutex keeps a fill's reports in order. */
+static void progress_report_locked(struct loop *loop, struct job *job)
+{
+    struct wire_report report = progress_read(job);
+    if (progress_changed(&report, &job->last))
+        report_send(loop, &report, -1);
+    job->last = report;
+}
+
 static void job_run(struct job *job)
 {
     struct fill_result result = {.inputs = NULL};
@@ -82,6 +111,10 @@ static void job_run(struct job *job)
     _cleanup_(closep) int fd = -1;
     if (job->loop->run(job->loop->context, &view, &result, &err) == 0)
         fd = wire_result_seal(&result, &err);
+    /* What was fetched in the end is counted by the other side. */
+    pthread_mutex_lock(&job->loop->locked.mutex);
+    progress_report_locked(job->loop, job);
+    pthread_mutex_unlock(&job->loop->locked.mutex);
     if (fd < 0) {
         failure_send(job->loop, job->order.job, &err);
         return;
@@ -182,33 +215,12 @@ static int packet_handle(struct loop *loop, const void *data, size_t len, const 
     return order_handle(loop, job, fd_count, err);
 }
 
-static struct wire_report progress_read(const struct job *job)
-{
-    return (struct wire_report){.kind = WIRE_PROGRESS,
-                                .job = job->order.job,
-                                .stage = (enum fill_stage)atomic_load(&job->progress.stage),
-                                .bytes_done = atomic_load(&job->progress.bytes_done),
-                                .bytes_total = atomic_load(&job->progress.bytes_total),
-                                .bytes_fetched = atomic_load(&job->progress.bytes_fetched),
-                                .inputs = atomic_load(&job->progress.inputs)};
-}
-
-static bool progress_changed(const struct wire_report *now, const struct wire_report *last)
-{
-    return now->stage != last->stage || now->bytes_done != last->bytes_done || now->bytes_total != last->bytes_total ||
-           now->bytes_fetched != last->bytes_fetched || now->inputs != last->inputs;
-}
-
 /* Sends under the lock: the other side's reader never waits for us. Returns how many fills there are. */
 static size_t progress_send(struct loop *loop)
 {
     pthread_mutex_lock(&loop->locked.mutex);
-    for (struct job *job = loop->locked.jobs; job; job = job->next) {
-        struct wire_report report = progress_read(job);
-        if (progress_changed(&report, &job->last))
-            report_send(loop, &report, -1);
-        job->last = report;
-    }
+    for (struct job *job = loop->locked.jobs; job; job = job->next)
+        progress_report_locked(loop, job);
     size_t count = loop->locked.count;
     pthread_mutex_unlock(&loop->locked.mutex);
     return count;

@@ -154,13 +154,25 @@ static int fill_stages(struct fill *fill, struct err *err)
     return fill->request->local_store ? fill_copy(fill, err) : 0;
 }
 
+static void space_look(const struct fill *fill)
+{
+    uint64_t size_bytes;
+    uint64_t free_bytes;
+    store_space(fill->request->store, &size_bytes, &free_bytes);
+    atomic_store(&fill->progress->store_free_bytes, free_bytes);
+    atomic_store(&fill->progress->store_size_bytes, size_bytes);
+}
+
 int fill_run(struct engine *engine, const struct fill_request *request, struct arena *arena,
              struct fill_progress *progress, struct fill_result *out, const atomic_bool *cancel, struct err *err)
 {
     struct fill fill = {.engine = engine, .request = request, .arena = arena, .progress = progress, .cancel = cancel};
     atomic_store(&progress->stage, FILL_RESOLVING);
+    space_look(&fill);
     if (fill_stages(&fill, err) != 0)
         return -1;
+    if (atomic_load(&progress->bytes_fetched) > 0)
+        space_look(&fill);
     result_make(&fill, out);
     atomic_store(&progress->stage, FILL_DONE);
     return 0;

@@ -39,6 +39,8 @@ struct fill_progress {
     _Atomic uint64_t bytes_fetched; /* left a source because of this fill */
     _Atomic int stage;              /* enum fill_stage */
     _Atomic uint32_t inputs;        /* how many; 0 until the list is read */
+    /* The store's file system, as its server says, at the fill's start and end; 0: not known. */
+    _Atomic uint64_t store_size_bytes, store_free_bytes;
 };
 enum fill_stage { FILL_RESOLVING, FILL_FETCHING, FILL_COPYING, FILL_DONE };
 

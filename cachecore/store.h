@@ -81,6 +81,9 @@ struct store_usage {
 };
 int store_usage(struct store *store, struct store_usage *out, struct err *err);
 
+/* What the file system says of itself; both 0 when it says nothing. */
+void store_space(const struct store *store, uint64_t *size_bytes, uint64_t *free_bytes);
+
 /* What a node-local store leaves free for the rest of the node: 1 GiB, but no more than a twentieth of the file system; 0 when the file
  * system does not say how large it is. */
 uint64_t store_floor_bytes(const struct store *store);

@@ -40,6 +40,19 @@ uint64_t store_floor_bytes(const struct store *store)
     return total / FLOOR_SHARE < FLOOR_MAX ? total / FLOOR_SHARE : FLOOR_MAX;
 }
 
+void store_space(const struct store *store, uint64_t *size_bytes, uint64_t *free_bytes)
+{
+    struct statvfs info;
+    *size_bytes = 0;
+    *free_bytes = 0;
+    if (fstatvfs(store->root, &info) != 0 || info.f_blocks == 0)
+        return;
+    if (__builtin_mul_overflow((uint64_t)info.f_blocks, (uint64_t)info.f_frsize, size_bytes))
+        *size_bytes = UINT64_MAX;
+    if (__builtin_mul_overflow((uint64_t)info.f_bavail, (uint64_t)info.f_frsize, free_bytes))
+        *free_bytes = UINT64_MAX;
+}
+
 int store_usage(struct store *store, struct store_usage *out, struct err *err)
 {
     struct store_usage usage = {.objects = 0};

@@ -193,6 +193,8 @@ static void progress_fill(const struct wire_report *report, Fetcher__Progress *o
     out->bytes_total = report->bytes_total;
     out->bytes_fetched = report->bytes_fetched;
     out->inputs = report->inputs;
+    out->store_size_bytes = report->store_size_bytes;
+    out->store_free_bytes = report->store_free_bytes;
 }
 
 void wire_report_pack(const struct wire_report *report, struct str *out)
@@ -258,7 +260,9 @@ static int progress_read(const Fetcher__Progress *progress, struct wire_report *
                                 .bytes_done = progress->bytes_done,
                                 .bytes_total = progress->bytes_total,
                                 .bytes_fetched = progress->bytes_fetched,
-                                .inputs = progress->inputs};
+                                .inputs = progress->inputs,
+                                .store_size_bytes = progress->store_size_bytes,
+                                .store_free_bytes = progress->store_free_bytes};
     return 0;
 }
 

@@ -48,6 +48,7 @@ struct wire_report {
     enum fill_stage stage; /* WIRE_PROGRESS; the rest as in struct fill_progress */
     uint64_t bytes_done, bytes_total, bytes_fetched;
     uint32_t inputs;
+    uint64_t store_size_bytes, store_free_bytes;
     /* WIRE_DONE: nothing else, but the sealed memory as descriptor */
     struct err failure; /* WIRE_FAILED: never ERR_NONE; printable */
 };

@@ -115,14 +115,27 @@ static void session_new(struct client *client)
     nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, NULL, 0);
 }
 
-struct client *client_open(const char *endpoint, struct err *err)
+/* Connecting waits while the listener's queue is full, as long as a send may take. 0, or -1 with errno. */
+static int connect_by(int fd, const struct sockaddr_un *address, int64_t deadline_ms)
+{
+    int left_ms = clock_poll_timeout(deadline_ms);
+    struct timeval timeout = {.tv_sec = left_ms / 1000, .tv_usec = (suseconds_t)(left_ms % 1000) * 1000};
+    if (left_ms == 0)
+        timeout.tv_usec = 1000; /* none would be for good */
+    if (left_ms >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) != 0)
+        return -1;
+    return connect(fd, (const struct sockaddr *)address, sizeof(*address));
+}
+
+struct client *client_open(const char *endpoint, int64_t deadline_ms, struct err *err)
 {
     struct sockaddr_un address;
     if (endpoint_parse(endpoint, &address, err) != 0)
         return NULL;
     _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
-        err_set_errno(err, ERR_UNAVAILABLE, errno, "cannot connect to '%s'", address.sun_path);
+    if (fd < 0 || connect_by(fd, &address, deadline_ms) != 0) {
+        enum err_code code = fd >= 0 && errno == EAGAIN ? ERR_DEADLINE : ERR_UNAVAILABLE;
+        err_set_errno(err, code, errno, "cannot connect to '%s'", address.sun_path);
         return NULL;
     }
     struct client *client = mem_alloc(sizeof(*client));

@@ -20,8 +20,9 @@ struct client_result {
     char message[GRPC_MESSAGE_MAX + 1]; /* the server's, if status is not GRPC_OK */
 };
 
-/* endpoint: as endpoint_parse (csi/listener.h) takes it. ERR_UNAVAILABLE: nobody listens there. */
-struct client *client_open(const char *endpoint, struct err *err);
+/* endpoint: as endpoint_parse (csi/listener.h) takes it. ERR_UNAVAILABLE: nobody listens there; ERR_DEADLINE: somebody does,
+ * but has accepted nothing for so long that the queue is full. */
+struct client *client_open(const char *endpoint, int64_t deadline_ms, struct err *err);
 void client_close(struct client *client); /* NULL is fine */
 DEFINE_CLEANUP(struct client *, client_close);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "csi/health_listen.h"
 
 /* A Unix socket's address holds 107 bytes. */
 #define SOCKET_PATH_MAX 107
@@ -95,14 +96,6 @@ static int set_selinux_context(const struct setting *setting, const char **field
     return 0;
 }
 
-static int set_kube_url(const struct setting *setting, const char **field, struct err *err)
-{
-    if (kube_url_check(setting->value, err) != 0)
-        return -1;
-    *field = setting->value;
-    return 0;
-}
-
 static int set_fetcher_uid(const struct setting *setting, const char **field, struct err *err)
 {
     uint64_t uid = 0;
@@ -135,6 +128,23 @@ static int set_no_register(const struct setting *setting, const char **field, st
     (void)field;
     (void)err;
     setting->config->registers = false;
+    return 0;
+}
+
+static int set_log_format(const struct setting *setting, const char **field, struct err *err)
+{
+    (void)field;
+    if (log_parse_format(setting->value, &setting->config->log_format) != 0)
+        return err_set(err, ERR_INVALID, "must be text or json");
+    return 0;
+}
+
+static int set_http_endpoint(const struct setting *setting, const char **field, struct err *err)
+{
+    struct health_address address;
+    if (health_address_parse(setting->value, &address, err) != 0)
+        return -1;
+    *field = setting->value;
     return 0;
 }
 
@@ -188,18 +198,16 @@ static const struct option {
      "the CSI socket's path on the host, where kubelet sees it (default: that of --endpoint)"},
     {"--no-register", NULL, NULL, NULL, NO_FIELD, set_no_register, CONFIG_NODE,
      "leave registration with kubelet to a registrar beside us"},
+    {"--http-endpoint", "ADDR", NULL, NULL, FIELD(http_endpoint), set_http_endpoint, BOTH,
+     "ADDRESS:PORT or :PORT to serve /healthz, /readyz and /metrics at (default: not served)"},
     {"--fetcher-uid", "UID", NULL, "65532", NO_FIELD, set_fetcher_uid, CONFIG_NODE,
      "user that downloads and owns the stores (default 65532)"},
     {"--no-pod-info", NULL, NULL, NULL, NO_FIELD, set_no_pod_info, CONFIG_NODE,
      "do not insist on the pod's name in requests: for trying without Kubernetes"},
-    {"--kube-url", "URL", NULL, NULL, FIELD(kube.url), set_kube_url, BOTH,
-     "https://HOST[:PORT] of the Kubernetes API (default: that of the pod, if we are in one)"},
-    {"--kube-token-file", "FILE", NULL, NULL, FIELD(kube.token_file), set_path, BOTH,
-     "token for it (default: the pod's service account)"},
-    {"--kube-ca-file", "FILE", NULL, NULL, FIELD(kube.ca_file), set_path, BOTH,
-     "certificates that it is checked by (default: the pod's)"},
     {"--log-level", "LEVEL", NULL, "info", NO_FIELD, set_log_level, BOTH,
      "error, warning, info or debug (default info)"},
+    {"--log-format", "FORMAT", NULL, "text", NO_FIELD, set_log_format, BOTH,
+     "text (logfmt) or json, one object a line (default text)"},
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
 
@@ -215,7 +223,7 @@ void config_help(enum config_command command, FILE *to)
         char flag[64];
         snprintf(flag, sizeof(flag), "%s %s", options[i].name, options[i].value ? options[i].value : "");
         if (options[i].commands & (unsigned)command)
-            fprintf(to, "  %-23s %s\n", flag, options[i].help);
+            fprintf(to, "  %-22s %s\n", flag, options[i].help);
     }
 }
 

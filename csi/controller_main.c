@@ -8,7 +8,9 @@
 #include "csi/config.h"
 #include "csi/controller.h"
 #include "csi/daemon.h"
+#include "csi/health.h"
 #include "csi/identity.h"
+#include "csi/metrics_process.h"
 
 /* Everything that is opened, in the order in which it is; closed in the reverse one. */
 struct plugin {
@@ -18,6 +20,8 @@ struct plugin {
     struct controller controller;
     struct dispatch *dispatch;
     struct server *server;
+    struct metrics *metrics;
+    struct health *health; /* NULL without --http-endpoint */
 };
 
 static int serve(struct plugin *plugin, struct err *err)
@@ -28,7 +32,8 @@ static int serve(struct plugin *plugin, struct err *err)
         {controller_methods, controller_method_count, &plugin->controller},
     };
     plugin->identity.driver_name = plugin->config.driver_name;
-    plugin->dispatch = dispatch_new(services, sizeof(services) / sizeof(services[0]));
+    plugin->dispatch =
+        dispatch_new(services, sizeof(services) / sizeof(services[0]), plugin->config.driver_name, plugin->metrics);
     config.methods = dispatch_methods(plugin->dispatch, &config.method_count);
     plugin->server = server_new(&config, err);
     if (!plugin->server)
@@ -38,21 +43,44 @@ static int serve(struct plugin *plugin, struct err *err)
     return 0;
 }
 
+static void refresh_metrics(void *context)
+{
+    metrics_process_refresh(((const struct plugin *)context)->metrics);
+}
+
+static int open_health(struct plugin *plugin, struct err *err)
+{
+    const struct health_config config = {
+        .address = plugin->config.http_endpoint,
+        .endpoint = plugin->config.socket,
+        .metrics = plugin->metrics,
+        .refresh = refresh_metrics,
+        .context = plugin,
+    };
+    if (!config.address)
+        return 0;
+    plugin->health = health_new(&config, err);
+    return plugin->health ? 0 : err_prefix(err, "--http-endpoint");
+}
+
 static int start(struct plugin *plugin, struct err *err)
 {
+    plugin->metrics = metrics_new();
     plugin->controller.guards = guards_new();
     plugin->controller.records_fd = fs_open_dir(plugin->config.state_dir, 0700, err);
     if (plugin->controller.records_fd < 0)
         return err_prefix(err, "--state-dir");
-    return serve(plugin, err);
+    return serve(plugin, err) == 0 ? open_health(plugin, err) : -1;
 }
 
 static void stop(struct plugin *plugin)
 {
+    health_free(plugin->health);
     server_free(plugin->server);
     dispatch_free(plugin->dispatch);
     closep(&plugin->controller.records_fd);
     guards_free(plugin->controller.guards);
+    metrics_free(plugin->metrics);
     arena_free(plugin->arena);
 }
 
@@ -66,6 +94,7 @@ static int run(struct plugin *plugin)
         return err.code == ERR_INVALID ? CONFIG_EXIT_STATUS : DAEMON_RUN_FAILED;
     }
     daemon_wait(&signals);
+    health_free(STEAL_PTR(plugin->health));
     daemon_drain(plugin->server);
     return 0;
 }
@@ -85,6 +114,7 @@ int controller_main(int argc, char **argv)
         return CONFIG_EXIT_STATUS;
     }
     log_set_level(plugin.config.log_level);
+    log_set_format(plugin.config.log_format);
     int status = run(&plugin);
     stop(&plugin);
     return status;

@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "csi/log_limit.h"
 #include "csi/message.h"
+#include "csi/metrics.h"
+#include "csi/status.h"
 #include "csi/volume_id.h"
 
 struct bound {
@@ -18,6 +20,8 @@ struct bound {
 };
 
 struct dispatch {
+    const char *driver_name;
+    struct metrics *metrics;
     struct bound *bound;
     struct rpc_method *methods;
     size_t count;
@@ -78,7 +82,10 @@ static int handle(void *service, const struct rpc_call *call, struct str *reply,
         message_unpack(bound->method->request, call->request, call->request_len, &cause);
     if (request)
         bound->method->run(bound->service, request, call, reply, &cause);
-    log_call(bound, volume_of(request), clock_monotonic_ms() - start_ms, &cause);
+    int64_t took_ms = clock_monotonic_ms() - start_ms;
+    log_call(bound, volume_of(request), took_ms, &cause);
+    metrics_observe(bound->dispatch->metrics, METRIC_OPERATIONS, (double)took_ms / 1000, bound->dispatch->driver_name,
+                    bound->method->name, grpc_status_label(status_from_err(cause.code)), NULL);
     if (cause.code == ERR_NONE)
         return 0;
     *err = cause;
@@ -96,10 +103,13 @@ static void add(struct dispatch *dispatch, const struct dispatch_service *servic
     }
 }
 
-struct dispatch *dispatch_new(const struct dispatch_service *services, size_t count)
+struct dispatch *dispatch_new(const struct dispatch_service *services, size_t count, const char *driver_name,
+                              struct metrics *metrics)
 {
     struct dispatch *dispatch = mem_alloc(sizeof(*dispatch));
     size_t methods = 0;
+    dispatch->driver_name = driver_name;
+    dispatch->metrics = metrics;
     for (size_t i = 0; i < count; i++)
         methods += services[i].count;
     dispatch->bound = mem_calloc(methods, sizeof(struct bound));

@@ -7,6 +7,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "csi/metrics.h"
 #include "csi/rpc.h"
 
 /* service is the dispatch_service's own. Appends the packed reply message to reply; appending nothing is an empty reply. */
@@ -28,9 +29,10 @@ struct dispatch_service {
     void *service; /* borrowed */
 };
 
-/* The methods of all services as the server wants them. */
+/* The methods of all services as the server wants them. driver_name and metrics (NULL: nothing is counted) are borrowed. */
 struct dispatch;
-struct dispatch *dispatch_new(const struct dispatch_service *services, size_t count);
+struct dispatch *dispatch_new(const struct dispatch_service *services, size_t count, const char *driver_name,
+                              struct metrics *metrics);
 void dispatch_free(struct dispatch *dispatch);
 DEFINE_CLEANUP(struct dispatch *, dispatch_free);
 const struct rpc_method *dispatch_methods(const struct dispatch *dispatch, size_t *count);

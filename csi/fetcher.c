@@ -31,12 +31,15 @@ static int arguments_parse(int argc, char **argv, uid_t *uid, gid_t *gid)
 {
     *uid = 0;
     *gid = 0;
+    enum log_format format;
     for (int i = 2; i < argc; i += 2) {
         if (strcmp(argv[i], "--uid") == 0 && id_parse(argv[i + 1], uid) == 0)
             continue;
         if (strcmp(argv[i], "--gid") == 0 && id_parse(argv[i + 1], gid) == 0)
             continue;
-        return -1;
+        if (strcmp(argv[i], "--log-format") != 0 || !argv[i + 1] || log_parse_format(argv[i + 1], &format) != 0)
+            return -1;
+        log_set_format(format);
     }
     return 0;
 }
@@ -100,8 +103,8 @@ int fetcher_main(int argc, char **argv)
     uid_t uid;
     gid_t gid;
     if (arguments_parse(argc, argv, &uid, &gid) != 0) {
-        log_event(LOG_ERROR, "fetcher_refused", "error", "usage: fetcher [--uid N] [--gid N]; started by the node only",
-                  NULL);
+        log_event(LOG_ERROR, "fetcher_refused", "error",
+                  "usage: fetcher [--uid N] [--gid N] [--log-format FORMAT]; started by the node only", NULL);
         return 2;
     }
     limits_set();

@@ -166,7 +166,8 @@ static int result_read(int fd, uint64_t max_files, struct arena *arena, struct f
 }
 
 /* What became of the job: a copy of the result's descriptor in *result_fd, or -1. */
-static int outcome_take_locked(const struct fills_job *job, int cancel_fd, int *result_fd, struct err *err)
+static int outcome_take_locked(const struct fills_job *job, int cancel_fd, int *result_fd, struct fills_result *out,
+                               struct err *err)
 {
     if (job->state == FILLS_RUNNING)
         return busy_locked(job, cancel_fd, err);
@@ -177,6 +178,8 @@ static int outcome_take_locked(const struct fills_job *job, int cancel_fd, int *
     *result_fd = dup(job->result_fd);
     if (*result_fd < 0)
         return err_set_errno(err, ERR_UNAVAILABLE, errno, "cannot take the fill's result");
+    out->bytes_fetched = job->bytes_fetched;
+    out->started_ms = job->started_ms;
     return 0;
 }
 
@@ -206,10 +209,18 @@ int fills_wait(struct fills *fills, const struct fills_request *request, const s
     }
     pthread_mutex_lock(&fills->locked.mutex);
     uint64_t max_files = job->max_files;
-    int result = outcome_take_locked(job, call->cancel_fd, &result_fd, err);
+    int result = outcome_take_locked(job, call->cancel_fd, &result_fd, out, err);
     fills_waiter_remove_locked(fills, job, &waiter);
     pthread_mutex_unlock(&fills->locked.mutex);
     return result == 0 ? result_read(result_fd, max_files, arena, out, err) : -1;
+}
+
+size_t fills_running(struct fills *fills)
+{
+    pthread_mutex_lock(&fills->locked.mutex);
+    size_t running = fills->locked.running;
+    pthread_mutex_unlock(&fills->locked.mutex);
+    return running;
 }
 
 void fills_cancel(struct fills *fills, const char *volume_id, int64_t deadline_ms)

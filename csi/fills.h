@@ -11,6 +11,7 @@
 #include "base/secret.h"
 #include "cachecore/class.h"
 #include "cachecore/snapshot.h"
+#include "csi/metrics.h"
 #include "csi/rpc.h"
 
 struct fills;
@@ -18,7 +19,8 @@ struct fills;
 struct fills_config {
     uid_t uid; /* the fetcher's user and group; 0: stay root (tests without a second user) */
     const char *node;
-    unsigned fills_max; /* at a time; ERR_EXHAUSTED beyond */
+    unsigned fills_max;      /* at a time; ERR_EXHAUSTED beyond */
+    struct metrics *metrics; /* borrowed; NULL: nothing is counted */
 };
 
 struct fills *fills_new(const struct fills_config *config, struct err *err); /* starts the fetcher */
@@ -48,6 +50,8 @@ struct fills_input {
 struct fills_result {
     struct fills_input *inputs;
     size_t count;
+    uint64_t bytes_fetched; /* left a source because of this fill */
+    int64_t started_ms;     /* when somebody first asked for it; clock_monotonic_ms() scale */
 };
 
 /*
@@ -60,6 +64,9 @@ int fills_wait(struct fills *fills, const struct fills_request *request, const s
 
 /* Unpublish: cancels the volume's fill if there is one and waits for its end until deadline_ms. */
 void fills_cancel(struct fills *fills, const char *volume_id, int64_t deadline_ms);
+
+/* How many are under way. */
+size_t fills_running(struct fills *fills);
 
 /* The fetcher's own main: argv[1] is "fetcher"; requests come over descriptor 3. Drops to uid before reading the first one. */
 int fetcher_main(int argc, char **argv);

@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#define RATE_BYTES_MIN ((uint64_t)1 << 20)
+
 struct fills_job *fills_job_find_locked(struct fills *fills, const char *volume_id)
 {
     struct fills_job *job = fills->locked.jobs;
@@ -38,6 +40,7 @@ static void job_free(struct fills_job *job)
     closep(&job->result_fd);
     free(job->volume_id);
     free(job->arguments);
+    free(job->class_name);
     free(job);
 }
 
@@ -83,7 +86,9 @@ struct fills_job *fills_job_new_locked(struct fills *fills, const struct fills_r
     job->volume_id = mem_strdup(request->volume_id);
     job->arguments = mem_strdup(request->arguments);
     job->max_files = request->class->max_files;
-    job->watched_ms = clock_monotonic_ms();
+    job->class_name = mem_strdup(metrics_class(request->class->name));
+    job->has_share = request->class->share != NULL;
+    job->started_ms = job->watched_ms = clock_monotonic_ms();
     if (packet_build(fills, request, job, err) != 0 || stores_hold(request, job, err) != 0) {
         job_free(job);
         return NULL;
@@ -105,6 +110,34 @@ static void job_unlink(struct fills *fills, struct fills_job *job)
     job->linked = false;
 }
 
+void fills_job_progress_locked(struct fills *fills, struct fills_job *job, const struct wire_report *report)
+{
+    struct metrics *metrics = fills->config.metrics;
+    progress_add(&job->progress, report, clock_monotonic_ms());
+    if (report->bytes_fetched > job->bytes_seen) {
+        job->bytes_fetched += report->bytes_fetched - job->bytes_seen;
+        metrics_add(metrics, METRIC_FILL_BYTES, (double)(report->bytes_fetched - job->bytes_seen), job->class_name,
+                    NULL);
+        job->bytes_seen = report->bytes_fetched;
+    }
+    if (job->has_share && report->store_size_bytes > 0) {
+        metrics_set(metrics, METRIC_SHARE_SIZE, (double)report->store_size_bytes, job->class_name, NULL);
+        metrics_set(metrics, METRIC_SHARE_FREE, (double)report->store_free_bytes, job->class_name, NULL);
+    }
+}
+
+static void end_count(struct metrics *metrics, const struct fills_job *job)
+{
+    double seconds = (double)(job->ended_ms - job->started_ms) / 1000;
+    bool is_cancelled = job->cancelled || (job->state == FILLS_FAILED && job->failure.code == ERR_CANCELLED);
+    const char *result = job->state == FILLS_DONE ? "done" : is_cancelled ? "cancelled" : "failed";
+    metrics_observe(metrics, METRIC_FILL_SECONDS, seconds, job->class_name, result, NULL);
+    if (job->state == FILLS_FAILED && !is_cancelled)
+        metrics_add(metrics, METRIC_FILL_FAILURES, 1, job->class_name, metrics_cause(job->failure.code), NULL);
+    if (job->state == FILLS_DONE && job->bytes_fetched >= RATE_BYTES_MIN && seconds > 0)
+        metrics_observe(metrics, METRIC_FILL_RATE, (double)job->bytes_fetched / seconds, job->class_name, NULL);
+}
+
 /* Those who wait now take the end with them; without any it is kept for the next call. */
 static void job_end(struct fills *fills, struct fills_job *job, enum fills_state state)
 {
@@ -112,6 +145,7 @@ static void job_end(struct fills *fills, struct fills_job *job, enum fills_state
     job->ended_ms = clock_monotonic_ms();
     fills->locked.running--;
     job_release(job);
+    end_count(fills->config.metrics, job);
     for (struct fills_waiter *waiter = job->waiters; waiter; waiter = waiter->next) {
         uint64_t one = 1;
         /* An eventfd that nobody has read takes any number of ones. */

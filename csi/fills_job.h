@@ -32,6 +32,11 @@ struct fills_job {
     int fds[2];
     size_t fd_count;
     uint64_t max_files;
+    char *class_name; /* for metrics */
+    bool has_share;
+    uint64_t bytes_fetched; /* by all fetchers that had this */
+    uint64_t bytes_seen;    /* of the fetcher that has it now */
+    int64_t started_ms;
     uint64_t sent_generation; /* 0: not sent yet */
     unsigned deaths;          /* of the fetcher while this was running */
     struct progress progress;
@@ -75,6 +80,8 @@ void fills_job_fail_locked(struct fills *fills, struct fills_job *job, const str
 void fills_job_cancel_locked(struct fills *fills, struct fills_job *job);
 /* Takes it out of the table and frees it unless somebody waits. */
 void fills_job_forget_locked(struct fills *fills, struct fills_job *job);
+/* The fetcher says how far it is. */
+void fills_job_progress_locked(struct fills *fills, struct fills_job *job, const struct wire_report *report);
 void fills_waiter_remove_locked(struct fills *fills, struct fills_job *job, struct fills_waiter *waiter);
 /* What nobody has asked for in a long time: ended jobs are forgotten; the first running one is marked cancelled and its id
  * returned (0: none) so that the caller sends the order. */

@@ -124,7 +124,7 @@ static void report_apply_locked(struct fills *fills, const struct wire_report *r
     if (!job || job->state != FILLS_RUNNING)
         return;
     if (report->kind == WIRE_PROGRESS) {
-        progress_add(&job->progress, report, clock_monotonic_ms());
+        fills_job_progress_locked(fills, job, report);
     } else if (report->kind == WIRE_DONE && *fd >= 0) {
         fills_job_done_locked(fills, job, STEAL_FD(*fd));
     } else {
@@ -165,7 +165,8 @@ static int process_begin(struct runner *runner, struct err *err)
     struct fills *fills = runner->fills;
     char id[16];
     snprintf(id, sizeof(id), "%u", (unsigned)fills->config.uid);
-    const char *const argv[] = {"sharedcache", "fetcher", "--uid", id, "--gid", id, NULL};
+    const char *const argv[] = {"sharedcache",  "fetcher",         "--uid", id, "--gid", id,
+                                "--log-format", log_format_name(), NULL};
     if (process_start(argv, &fills->process, err) != 0)
         return -1;
     int size = 2 * (int)WIRE_PACKET_MAX;
@@ -209,6 +210,7 @@ static void channel_close(struct fills *fills)
         if (job->state != FILLS_RUNNING || job->sent_generation != fills->locked.generation)
             continue;
         job->deaths++;
+        job->bytes_seen = 0;
         if (job->cancelled) {
             err_set(&err, ERR_CANCELLED, "the fill was cancelled");
             fills_job_fail_locked(fills, job, &err);
@@ -283,8 +285,10 @@ static bool process_run(struct runner *runner)
     process_reap_abandoned();
     bool healthy = clock_monotonic_ms() - runner->started_ms >= HEALTHY_MS;
     runner->failures = healthy ? 0 : runner->failures + 1;
-    if (died)
+    if (died) {
         log_event(LOG_WARNING, "fetcher_restarted", "error", "the fetcher process ended", NULL);
+        metrics_add(fills->config.metrics, METRIC_FETCHER_RESTARTS, 1, NULL);
+    }
     return died;
 }
 

@@ -19,6 +19,18 @@ const char *grpc_status_name(enum grpc_status status)
     return index < sizeof(status_names) / sizeof(status_names[0]) ? status_names[index] : "UNKNOWN";
 }
 
+const char *grpc_status_label(enum grpc_status status)
+{
+    static const char *const labels[] = {
+        "OK",       "Canceled",        "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+        "NotFound", "AlreadyExists",   "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+        "Aborted",  "OutOfRange",      "Unimplemented",    "Internal",          "Unavailable",
+        "DataLoss", "Unauthenticated",
+    };
+    size_t index = (size_t)status;
+    return index < sizeof(labels) / sizeof(labels[0]) ? labels[index] : "Unknown";
+}
+
 #define TIMEOUT_DIGITS_MAX 8
 
 static int64_t timeout_scale(int64_t value, char unit)

@@ -32,6 +32,8 @@ enum grpc_status {
 
 /* "INVALID_ARGUMENT" and so on; "UNKNOWN" for a number that is none. */
 const char *grpc_status_name(enum grpc_status status);
+/* "InvalidArgument" and so on, as Go programs write them: for metrics' labels. */
+const char *grpc_status_label(enum grpc_status status);
 
 /* A grpc-timeout value ("1M", "250m"): one to eight digits and a unit of HMSmun. Milliseconds, rounded up; -1 if malformed. */
 int64_t grpc_timeout_parse(const char *text, size_t len);

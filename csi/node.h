@@ -9,6 +9,7 @@
 #include "csi/dispatch.h"
 #include "csi/fills.h"
 #include "csi/guard.h"
+#include "csi/metrics.h"
 #include "csi/records.h"
 #include "csi/shares.h"
 #include "mount/mounts.h"
@@ -21,6 +22,7 @@ struct node {
     struct records *records;
     struct guards *guards;
     struct shares *shares;
+    struct metrics *metrics; /* NULL: nothing is counted */
     int state_fd;
     int layers_fd;
     const char *selinux_context; /* NULL where SELinux is off */

@@ -9,8 +9,10 @@
 
 #include "base/fs.h"
 #include "csi/daemon.h"
+#include "csi/health.h"
 #include "csi/identity.h"
 #include "csi/node.h"
+#include "csi/node_metrics.h"
 #include "csi/reconcile.h"
 #include "csi/registration.h"
 
@@ -26,6 +28,7 @@ struct plugin {
     struct dispatch *dispatch;
     struct server *server;
     struct registration *registration; /* NULL with --no-register */
+    struct health *health;             /* NULL without --http-endpoint */
     int lock_fd;
 };
 
@@ -74,7 +77,7 @@ static int open_machines(struct plugin *plugin, struct err *err)
 {
     struct node *node = &plugin->node;
     struct mounts_config mounts = {arena_printf(plugin->arena, "%s/shares", plugin->config.state_dir), HELPERS_MAX};
-    struct fills_config fills = {plugin->config.fetcher_uid, plugin->config.node_id, FILLS_MAX};
+    struct fills_config fills = {plugin->config.fetcher_uid, plugin->config.node_id, FILLS_MAX, node->metrics};
     node->guards = guards_new();
     node->records = records_open(node->state_fd, on_damaged, err);
     if (!node->records)
@@ -108,7 +111,8 @@ static int serve(struct plugin *plugin, struct err *err)
         {node_methods, node_method_count, &plugin->node},
     };
     plugin->identity.driver_name = plugin->config.driver_name;
-    plugin->dispatch = dispatch_new(services, sizeof(services) / sizeof(services[0]));
+    plugin->dispatch = dispatch_new(services, sizeof(services) / sizeof(services[0]), plugin->config.driver_name,
+                                    plugin->node.metrics);
     config.methods = dispatch_methods(plugin->dispatch, &config.method_count);
     plugin->server = server_new(&config, err);
     if (!plugin->server)
@@ -141,6 +145,38 @@ static int announce(struct plugin *plugin, struct err *err)
     return plugin->registration ? 0 : -1;
 }
 
+/* Whoever has kubelet's registration is ready: shares and the API are looked at when a pod wants them. */
+static bool is_ready(void *context, const char **why)
+{
+    const struct plugin *plugin = context;
+    *why = "kubelet has not registered the plugin yet";
+    return registration_is_done(plugin->registration);
+}
+
+static void refresh_metrics(void *context)
+{
+    const struct plugin *plugin = context;
+    node_metrics_refresh(&plugin->node);
+    if (plugin->registration)
+        metrics_set(plugin->node.metrics, METRIC_REGISTERED, registration_is_done(plugin->registration), NULL);
+}
+
+static int open_health(struct plugin *plugin, struct err *err)
+{
+    const struct health_config config = {
+        .address = plugin->config.http_endpoint,
+        .endpoint = plugin->config.socket,
+        .metrics = plugin->node.metrics,
+        .refresh = refresh_metrics,
+        .is_ready = is_ready,
+        .context = plugin,
+    };
+    if (!config.address)
+        return 0;
+    plugin->health = health_new(&config, err);
+    return plugin->health ? 0 : err_prefix(err, "--http-endpoint");
+}
+
 static int start(struct plugin *plugin, struct err *err)
 {
     struct node *node = &plugin->node;
@@ -149,17 +185,20 @@ static int start(struct plugin *plugin, struct err *err)
     node->config = config;
     if (config->registers && registration_check(&registration, err) != 0)
         return -1;
+    node->metrics = metrics_new();
+    node_metrics_begin(node);
     node->selinux_context = access("/sys/fs/selinux/enforce", F_OK) == 0 ? config->selinux_context : NULL;
     node->classes = class_source_directory(config->class_dir, config->driver_name, config->default_class, err);
     if (!node->classes || open_state(plugin, err) != 0 || open_machines(plugin, err) != 0)
         return -1;
     probe_own_store(plugin);
-    return serve(plugin, err) == 0 ? announce(plugin, err) : -1;
+    return serve(plugin, err) == 0 && announce(plugin, err) == 0 ? open_health(plugin, err) : -1;
 }
 
 static void stop(struct plugin *plugin)
 {
     struct node *node = &plugin->node;
+    health_free(plugin->health);
     registration_free(plugin->registration);
     server_free(plugin->server);
     dispatch_free(plugin->dispatch);
@@ -169,6 +208,7 @@ static void stop(struct plugin *plugin)
     records_free(node->records);
     guards_free(node->guards);
     class_source_free(node->classes);
+    metrics_free(node->metrics);
     closep(&node->layers_fd);
     closep(&node->state_fd);
     closep(&plugin->lock_fd);
@@ -185,6 +225,7 @@ static int run(struct plugin *plugin)
         return err.code == ERR_INVALID ? CONFIG_EXIT_STATUS : DAEMON_RUN_FAILED;
     }
     daemon_wait(&signals);
+    health_free(STEAL_PTR(plugin->health));
     registration_free(STEAL_PTR(plugin->registration)); /* kubelet hears it before calls fail */
     daemon_drain(plugin->server);
     return 0;
@@ -205,6 +246,7 @@ int node_main(int argc, char **argv)
         return CONFIG_EXIT_STATUS;
     }
     log_set_level(plugin.config.log_level);
+    log_set_format(plugin.config.log_format);
     int status = run(&plugin);
     stop(&plugin);
     return status;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/crash.h"
 #include "base/log.h"
+#include "csi/notices.h"
 #include "csi/policy.h"
 #include "csi/publish.h"
 #include "csi/record_text.h"
@@ -111,8 +112,10 @@ int publication_class(struct publication *publication, struct err *err)
 /* With the copy policy over the node's own store there is nothing to copy: it is where the copies would go. */
 int publication_stores(struct publication *publication, struct err *err)
 {
-    if (shares_open(publication->node->shares, &publication->class, publication->user, publication->hold_ms,
-                    &publication->share, err) != 0)
+    int failed = shares_open(publication->node->shares, &publication->class, publication->user, publication->hold_ms,
+                             &publication->share, err);
+    notice_share(publication, failed == 0);
+    if (failed)
         return -1;
     if (publication->class.copy_policy != COPY_LOCAL || !publication->share.key[0])
         return 0;

@@ -1,12 +1,11 @@
 #include "csi/publish.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <sys/epoll.h>
 
 #include "base/clock.h"
 #include "base/crash.h"
-#include "base/log.h"
+#include "csi/notices.h"
 #include "csi/publication.h"
 
 #define CALL_MAX_MS 120000 /* kubelet's own limit for a call */
@@ -52,26 +51,6 @@ static int run(struct publication *publication, struct err *err)
     return publication_bind(publication, err);
 }
 
-static void log_published(const struct publication *publication, int64_t took_ms)
-{
-    uint64_t hit = 0;
-    uint64_t missed = 0;
-    char numbers[6][24];
-    for (size_t i = 0; i < publication->filled.count; i++) {
-        hit += publication->filled.inputs[i].bytes_hit;
-        missed += publication->filled.inputs[i].bytes_missed;
-    }
-    const uint64_t values[] = {
-        publication->filled.count, publication->view.tree.count, publication->view.bytes, hit, missed,
-        (uint64_t)took_ms};
-    for (size_t i = 0; i < 6; i++)
-        snprintf(numbers[i], sizeof(numbers[i]), "%llu", (unsigned long long)values[i]);
-    log_event(LOG_INFO, "published", "volume", publication->request->volume_id, "namespace",
-              publication->request->pod_namespace, "pod", publication->request->pod_name, "class",
-              publication->class.name ? publication->class.name : "", "inputs", numbers[0], "files", numbers[1],
-              "bytes", numbers[2], "bytes_hit", numbers[3], "bytes_missed", numbers[4], "ms", numbers[5], NULL);
-}
-
 static int publish_guarded(struct publication *publication, struct err *err)
 {
     int64_t start_ms = clock_monotonic_ms();
@@ -84,7 +63,7 @@ static int publish_guarded(struct publication *publication, struct err *err)
         *err = cause;
         return -1;
     }
-    log_published(publication, clock_monotonic_ms() - start_ms);
+    notice_published(publication, start_ms);
     return 0;
 }
 

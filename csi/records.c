@@ -254,6 +254,16 @@ void records_list(struct records *records, struct arena *arena, struct record **
     *count = n;
 }
 
+size_t records_count(struct records *records, enum record_kind kind)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&records->locked.mutex);
+    for (const struct entry *entry = records->locked.first; entry; entry = entry->next)
+        n += entry->record.kind == kind;
+    pthread_mutex_unlock(&records->locked.mutex);
+    return n;
+}
+
 static size_t count_using(struct records *records, const char *share, const char *layer)
 {
     size_t n = 0;

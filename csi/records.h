@@ -65,6 +65,7 @@ bool records_find_other(struct records *records, enum record_kind kind, const ch
 
 /* All records, copied into arena. */
 void records_list(struct records *records, struct arena *arena, struct record **out, size_t *count);
+size_t records_count(struct records *records, enum record_kind kind);
 size_t records_using_layer(struct records *records, const char *layer);
 size_t records_using_share(struct records *records, const char *share);
 

@@ -112,9 +112,9 @@ static int ask_ourselves(const struct registration *registration, struct err *er
     struct client_result result;
     const struct str request = STR_INIT;
     _cleanup_(str_deinit) struct str reply = STR_INIT;
-    _cleanup_(client_closep) struct client *client = client_open(registration->config.socket, err);
-    if (!client || client_call(client, "/csi.v1.Identity/Probe", &request, clock_monotonic_ms() + PROBE_MS, &reply,
-                               &result, err) != 0)
+    int64_t deadline_ms = clock_monotonic_ms() + PROBE_MS;
+    _cleanup_(client_closep) struct client *client = client_open(registration->config.socket, deadline_ms, err);
+    if (!client || client_call(client, "/csi.v1.Identity/Probe", &request, deadline_ms, &reply, &result, err) != 0)
         return err_prefix(err, "our own CSI socket");
     return result.status == GRPC_OK ? 0
                                     : err_set(err, ERR_UNAVAILABLE, "our own CSI socket answers: %s", result.message);

@@ -213,9 +213,9 @@ static int call_run(const struct tool_call *call, struct err *err)
 {
     struct client_result result;
     _cleanup_(str_deinitp) struct str reply = STR_INIT;
-    _cleanup_(client_closep) struct client *client = client_open(call->endpoint, err);
-    if (!client || client_call(client, call->path, &call->request.bytes, clock_monotonic_ms() + call->timeout_ms,
-                               &reply, &result, err) != 0)
+    int64_t deadline_ms = clock_monotonic_ms() + call->timeout_ms;
+    _cleanup_(client_closep) struct client *client = client_open(call->endpoint, deadline_ms, err);
+    if (!client || client_call(client, call->path, &call->request.bytes, deadline_ms, &reply, &result, err) != 0)
         return EXIT_NO_ANSWER;
     if (result.status == GRPC_OK)
         return print_reply(call, &reply, err) == 0 ? EXIT_OK : EXIT_NO_ANSWER;

@@ -14,6 +14,7 @@ MAY_USE = {
     "curl/": ["cachecore/http.c", "cachecore/http_failure.c", "cachecore/http_hop.h"],
     "openssl/": ["cachecore/digest.c"],
     "nghttp2/": ["csi/"],
+    "microhttpd.h": ["csi/health.c"],
     "protobuf-c/": ["csi/", "cachecore/"],
     "jansson.h": ["cachecore/", "csi/"],
     "expat.h": ["cachecore/"],

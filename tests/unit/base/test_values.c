@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/str.h"
 
 static void arena_gives_zeroed_aligned_memory(void **state)
 {
@@ -86,6 +87,29 @@ static void log_lines_are_one_line_whatever_the_value(void **state)
     assert_string_equal(line, "");
 }
 
+static void log_lines_are_json_when_asked(void **state)
+{
+    (void)state;
+    char line[512];
+    enum log_format format;
+    assert_int_equal(log_parse_format("yaml", &format), -1);
+    assert_int_equal(log_parse_format("json", &format), 0);
+    log_set_format(format);
+    assert_string_equal(log_format_name(), "json");
+    logged(line, sizeof(line), LOG_INFO, "a\"b\\\nc=\xc3\xa9\x01");
+    assert_true(str_starts_with(line, "{\"ts\":\"2"));
+    assert_non_null(
+        strstr(line, "Z\",\"level\":\"info\",\"event\":\"fill_done\",\"url\":\"a\\\"b\\\\\\u000ac=\xc3\xa9\\u0001\","
+                     "\"count\":\"3\"}\n"));
+    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+    logged(line, sizeof(line), LOG_INFO, "not utf-8: \xff\xc3");
+    assert_non_null(strstr(line, "\"url\":\"not utf-8: ?"
+                                 "?\""));
+    log_set_format(LOG_TEXT);
+    logged(line, sizeof(line), LOG_INFO, "plain");
+    assert_non_null(strstr(line, " url=plain "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -93,6 +117,7 @@ int main(void)
         cmocka_unit_test(secrets_are_found_by_key),
         cmocka_unit_test(poll_timeouts_are_bounded),
         cmocka_unit_test(log_lines_are_one_line_whatever_the_value),
+        cmocka_unit_test(log_lines_are_json_when_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,7 +151,9 @@ static void test_reports_survive_the_way(void **state)
          .bytes_done = 1,
          .bytes_total = 2,
          .bytes_fetched = 3,
-         .inputs = 4},
+         .inputs = 4,
+         .store_size_bytes = UINT64_MAX,
+         .store_free_bytes = 5},
         {.kind = WIRE_DONE, .job = 2},
         {.kind = WIRE_FAILED, .job = 3},
     };
@@ -168,6 +170,8 @@ static void test_reports_survive_the_way(void **state)
         assert_int_equal(got.bytes_total, reports[i].bytes_total);
         assert_int_equal(got.bytes_fetched, reports[i].bytes_fetched);
         assert_int_equal(got.inputs, reports[i].inputs);
+        assert_int_equal(got.store_size_bytes, reports[i].store_size_bytes);
+        assert_int_equal(got.store_free_bytes, reports[i].store_free_bytes);
         assert_int_equal(got.failure.code, reports[i].failure.code);
         assert_string_equal(got.failure.message, reports[i].failure.message);
     }

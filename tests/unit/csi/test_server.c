@@ -90,7 +90,7 @@ static struct server *start(unsigned calls_max, unsigned connections_max)
 static struct client *connected(void)
 {
     struct err err = ERR_INIT;
-    struct client *client = client_open(endpoint, &err);
+    struct client *client = client_open(endpoint, CLOCK_NEVER, &err);
     assert_non_null(client);
     return client;
 }
@@ -280,7 +280,7 @@ static void test_drain(void **state)
     assert_true(clock_monotonic_ms() - began < 10000);
     background_end(&job);
     struct err err = ERR_INIT;
-    assert_null(client_open(endpoint, &err));
+    assert_null(client_open(endpoint, CLOCK_NEVER, &err));
     assert_int_equal(err.code, ERR_UNAVAILABLE);
 }
 
