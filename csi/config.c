@@ -96,6 +96,14 @@ static int set_selinux_context(const struct setting *setting, const char **field
     return 0;
 }
 
+static int set_kube_url(const struct setting *setting, const char **field, struct err *err)
+{
+    if (kube_url_check(setting->value, err) != 0)
+        return -1;
+    *field = setting->value;
+    return 0;
+}
+
 static int set_fetcher_uid(const struct setting *setting, const char **field, struct err *err)
 {
     uint64_t uid = 0;
@@ -204,6 +212,12 @@ static const struct option {
      "user that downloads and owns the stores (default 65532)"},
     {"--no-pod-info", NULL, NULL, NULL, NO_FIELD, set_no_pod_info, CONFIG_NODE,
      "do not insist on the pod's name in requests: for trying without Kubernetes"},
+    {"--kube-url", "URL", NULL, NULL, FIELD(kube.url), set_kube_url, BOTH,
+     "https://HOST[:PORT] of the Kubernetes API (default: that of the pod, if we are in one)"},
+    {"--kube-token-file", "FILE", NULL, NULL, FIELD(kube.token_file), set_path, BOTH,
+     "token for it (default: the pod's service account)"},
+    {"--kube-ca-file", "FILE", NULL, NULL, FIELD(kube.ca_file), set_path, BOTH,
+     "certificates that it is checked by (default: the pod's)"},
     {"--log-level", "LEVEL", NULL, "info", NO_FIELD, set_log_level, BOTH,
      "error, warning, info or debug (default info)"},
     {"--log-format", "FORMAT", NULL, "text", NO_FIELD, set_log_format, BOTH,
@@ -223,7 +237,7 @@ void config_help(enum config_command command, FILE *to)
         char flag[64];
         snprintf(flag, sizeof(flag), "%s %s", options[i].name, options[i].value ? options[i].value : "");
         if (options[i].commands & (unsigned)command)
-            fprintf(to, "  %-22s %s\n", flag, options[i].help);
+            fprintf(to, "  %-23s %s\n", flag, options[i].help);
     }
 }
 

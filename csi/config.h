@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "csi/kube.h"
 
 enum config_command { CONFIG_NODE = 1, CONFIG_CONTROLLER = 2 };
 
@@ -28,12 +29,14 @@ struct config {
     const char *selinux_context;  /* --selinux-context; used where SELinux is on */
     const char *registration_dir; /* --registration-dir; NULL: kubelet_dir/plugins_registry, if it is there */
     const char *kubelet_endpoint; /* --kubelet-endpoint: socket, as kubelet on the host sees it; NULL: the same */
-    const char *http_endpoint;    /* --http-endpoint; NULL: neither probes nor metrics */
-    uid_t fetcher_uid;            /* --fetcher-uid */
-    bool registers;               /* false with --no-register: a registrar beside us does it */
-    bool pod_info;                /* false with --no-pod-info */
-    enum log_level log_level;     /* --log-level */
-    enum log_format log_format;   /* --log-format */
+    struct kube_config
+        kube; /* --kube-url, --kube-token-file, --kube-ca-file; NULL: as the pod is told (kube_config_complete) */
+    const char *http_endpoint;  /* --http-endpoint; NULL: neither probes nor metrics */
+    uid_t fetcher_uid;          /* --fetcher-uid */
+    bool registers;             /* false with --no-register: a registrar beside us does it */
+    bool pod_info;              /* false with --no-pod-info */
+    enum log_level log_level;   /* --log-level */
+    enum log_format log_format; /* --log-format */
 };
 
 #define CONFIG_EXIT_STATUS 78 /* EX_CONFIG of sysexits.h: the process was configured wrong and retrying is useless */

@@ -106,6 +106,9 @@ static void test_bad(void **state)
         {{"--endpoint=unix:///run/a.sock", "--no-register=1", NULL}, "takes no value"},
         {{"--endpoint=unix:///run/a.sock", "--registration-dir=reg", NULL}, "--registration-dir"},
         {{"--endpoint=unix:///run/a.sock", "--kubelet-endpoint=unix:///run/a.sock", NULL}, "--kubelet-endpoint"},
+        {{"--endpoint=unix:///run/a.sock", "--kube-url=http://10.0.0.1:6443", NULL}, "--kube-url: must be https"},
+        {{"--endpoint=unix:///run/a.sock", "--kube-url=https://10.0.0.1/api", NULL}, "--kube-url"},
+        {{"--endpoint=unix:///run/a.sock", "--kube-ca-file=ca.crt", NULL}, "--kube-ca-file"},
         {{"--endpoint=unix:///run/a.sock", "--mystery", NULL}, "--mystery"},
         {{"--endpoint=unix:///run/a.sock", "extra", NULL}, "extra"},
     };
@@ -135,6 +138,10 @@ static void test_controller(void **state)
     assert_string_equal(config.driver_name, "csi.a.io");
     assert_null(config.node_id);
     assert_null(config.kubelet_dir);
+    good[3] = (char *)(uintptr_t) "--kube-url=https://[fd00::1]:6443";
+    assert_int_equal(config_parse(CONFIG_CONTROLLER, 4, good, arena, &config, &err), 0);
+    assert_string_equal(config.kube.url, "https://[fd00::1]:6443");
+    assert_null(config.kube.token_file);
     good[3] = (char *)(uintptr_t) "--kubelet-dir=/var/lib/kubelet";
     assert_int_equal(config_parse(CONFIG_CONTROLLER, 4, good, arena, &config, &err), -1);
     assert_non_null(strstr(err.message, "--kubelet-dir"));

@@ -88,7 +88,8 @@ static void test_idle_threads_end(void **state)
     close(ends[0]);
 }
 
-/* row 103: no thread can be started: no address space holds such a stack, whatever the kernel may overcommit. Without a waiting place the job is refused; threads that were to be there are missed at once. */
+/* row 103: no thread can be started, as no address space holds such a stack, whatever the kernel may overcommit. Without a waiting
+ * place the job is refused; threads that were to be there are missed at once. */
 static void test_no_thread_to_be_had(void **state)
 {
     (void)state;
