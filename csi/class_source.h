@@ -1,6 +1,7 @@
 /*
- * Where classes come from: one interface, a back end for each place. Now: a directory of StorageClass objects. A class is
- * read anew at each call (the files are small and local), so that an admin's change counts from the next publish on.
+ * Where classes come from: one interface, a back end for each place. Here a directory of StorageClass objects, for use without
+ * Kubernetes: a class is read anew at each call (the files are small and local), so that an admin's change counts from the next
+ * publish on. csi/class_kube.h has the Kubernetes API.
  */
 #pragma once
 

@@ -86,20 +86,32 @@ static int set_name(const struct setting *setting, const char **field, struct er
     return 0;
 }
 
+/* Empty: none, whatever the environment says. */
+static int set_kube_url(const struct setting *setting, const char **field, struct err *err)
+{
+    if (setting->value[0] && kube_url_check(setting->value, err) != 0)
+        return -1;
+    *field = setting->value;
+    return 0;
+}
+
+/* A label's key: an optional domain, a '/', a name. */
+static int set_startup_taint(const struct setting *setting, const char **field, struct err *err)
+{
+    size_t len = strlen(setting->value);
+    size_t fit = strspn(setting->value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/");
+    if (len > 317 || fit != len)
+        return err_set(err, ERR_INVALID, "must be the key of a taint, or empty");
+    *field = setting->value;
+    return 0;
+}
+
 static int set_selinux_context(const struct setting *setting, const char **field, struct err *err)
 {
     size_t len = strlen(setting->value);
     size_t fit = strspn(setting->value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:");
     if (len == 0 || len > 255 || fit != len)
         return err_set(err, ERR_INVALID, "must be an SELinux context without ',' (user:role:type:level)");
-    *field = setting->value;
-    return 0;
-}
-
-static int set_kube_url(const struct setting *setting, const char **field, struct err *err)
-{
-    if (kube_url_check(setting->value, err) != 0)
-        return -1;
     *field = setting->value;
     return 0;
 }
@@ -192,7 +204,7 @@ static const struct option {
     {"--kubelet-dir", "DIR", NULL, "/var/lib/kubelet", FIELD(kubelet_dir), set_path, CONFIG_NODE,
      "targets must lie beneath (default /var/lib/kubelet)"},
     {"--class-dir", "DIR", NULL, NULL, FIELD(class_dir), set_path, CONFIG_NODE,
-     "directory of StorageClass objects, NAME.json each"},
+     "directory of StorageClass objects, NAME.json each (default: the Kubernetes API)"},
     {"--default-class", "NAME", NULL, NULL, FIELD(default_class), set_name, CONFIG_NODE,
      "class of volumes that name none (default: the built-in one, this node's own store)"},
     {"--secrets-dir", "DIR", NULL, NULL, FIELD(secrets_dir), set_path, CONFIG_NODE,
@@ -206,6 +218,8 @@ static const struct option {
      "the CSI socket's path on the host, where kubelet sees it (default: that of --endpoint)"},
     {"--no-register", NULL, NULL, NULL, NO_FIELD, set_no_register, CONFIG_NODE,
      "leave registration with kubelet to a registrar beside us"},
+    {"--startup-taint", "KEY", NULL, NULL, FIELD(startup_taint), set_startup_taint, CONFIG_NODE,
+     "taken from this node once kubelet knows the driver (default DRIVER/agent-not-ready; empty: none)"},
     {"--http-endpoint", "ADDR", NULL, NULL, FIELD(http_endpoint), set_http_endpoint, BOTH,
      "ADDRESS:PORT or :PORT to serve /healthz, /readyz and /metrics at (default: not served)"},
     {"--fetcher-uid", "UID", NULL, "65532", NO_FIELD, set_fetcher_uid, CONFIG_NODE,
@@ -213,7 +227,7 @@ static const struct option {
     {"--no-pod-info", NULL, NULL, NULL, NO_FIELD, set_no_pod_info, CONFIG_NODE,
      "do not insist on the pod's name in requests: for trying without Kubernetes"},
     {"--kube-url", "URL", NULL, NULL, FIELD(kube.url), set_kube_url, BOTH,
-     "https://HOST[:PORT] of the Kubernetes API (default: that of the pod, if we are in one)"},
+     "https://HOST[:PORT] of the Kubernetes API (default: that of the pod, if we are in one; empty: none)"},
     {"--kube-token-file", "FILE", NULL, NULL, FIELD(kube.token_file), set_path, BOTH,
      "token for it (default: the pod's service account)"},
     {"--kube-ca-file", "FILE", NULL, NULL, FIELD(kube.ca_file), set_path, BOTH,
@@ -316,6 +330,8 @@ int config_parse(enum config_command command, int argc, char **argv, struct aren
         return -1;
     if (command == CONFIG_NODE && !config.node_id && default_node_id(arena, &config, err) != 0)
         return -1;
+    if (!config.startup_taint)
+        config.startup_taint = arena_printf(arena, "%s/agent-not-ready", config.driver_name);
     if (!config.socket)
         return err_set(err, ERR_INVALID, "--endpoint (or CSI_ENDPOINT) is needed: unix:///<path>.sock");
     *out = config;

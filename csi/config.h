@@ -23,20 +23,20 @@ struct config {
     const char *driver_name;      /* --driver-name */
     const char *state_dir;        /* --state-dir; absolute */
     const char *kubelet_dir;      /* --kubelet-dir; absolute, without a '/' at its end: targets must lie beneath */
-    const char *class_dir;        /* --class-dir; NULL: only the built-in class */
+    const char *class_dir;        /* --class-dir; NULL: classes come from the Kubernetes API, if there is one */
     const char *default_class;    /* --default-class; NULL: the built-in one */
     const char *secrets_dir;      /* --secrets-dir; NULL: no class may name a shareSecret */
     const char *selinux_context;  /* --selinux-context; used where SELinux is on */
     const char *registration_dir; /* --registration-dir; NULL: kubelet_dir/plugins_registry, if it is there */
     const char *kubelet_endpoint; /* --kubelet-endpoint: socket, as kubelet on the host sees it; NULL: the same */
-    struct kube_config
-        kube; /* --kube-url, --kube-token-file, --kube-ca-file; NULL: as the pod is told (kube_config_complete) */
-    const char *http_endpoint;  /* --http-endpoint; NULL: neither probes nor metrics */
-    uid_t fetcher_uid;          /* --fetcher-uid */
-    bool registers;             /* false with --no-register: a registrar beside us does it */
-    bool pod_info;              /* false with --no-pod-info */
-    enum log_level log_level;   /* --log-level */
-    enum log_format log_format; /* --log-format */
+    const char *http_endpoint;    /* --http-endpoint; NULL: neither probes nor metrics */
+    struct kube_config kube;      /* --kube-url, --kube-token-file, --kube-ca-file, as given (kube_config_complete) */
+    const char *startup_taint;    /* --startup-taint; "": none is taken away */
+    uid_t fetcher_uid;            /* --fetcher-uid */
+    bool registers;               /* false with --no-register: a registrar beside us does it */
+    bool pod_info;                /* false with --no-pod-info */
+    enum log_level log_level;     /* --log-level */
+    enum log_format log_format;   /* --log-format */
 };
 
 #define CONFIG_EXIT_STATUS 78 /* EX_CONFIG of sysexits.h: the process was configured wrong and retrying is useless */

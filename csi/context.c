@@ -131,6 +131,7 @@ int context_attributes(struct arena *arena, const struct context_map *map, enum 
         .inputs = get_copy(arena, map, "inputs"),
         .inputs_from = get_copy(arena, map, "inputsFrom"),
         .copy_policy = owner == CONTEXT_POD ? get_copy(arena, map, "copyPolicy") : NULL,
+        .is_provisioned = owner == CONTEXT_ADMIN && context_get(map, PROVISIONER_KEY),
         .parameters = arena_calloc(arena, map->count + 1, sizeof(struct request_pair)),
     };
     for (size_t i = 0; i < map->count; i++) {

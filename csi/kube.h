@@ -18,7 +18,7 @@ struct kube_config {
 };
 
 /* Fills in what is NULL from KUBERNETES_SERVICE_HOST and _PORT and the service account's directory. Where those variables are not
- * set, url stays NULL. ERR_INVALID for a host or port that cannot be one. */
+ * set, url stays NULL; an empty url becomes NULL whatever they say. ERR_INVALID for a host or port that cannot be one. */
 int kube_config_complete(struct arena *arena, struct kube_config *config, struct err *err);
 
 /* ERR_INVALID unless text is https://HOST[:PORT]. */

@@ -1,3 +1,4 @@
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +41,10 @@ int kube_config_complete(struct arena *arena, struct kube_config *config, struct
 {
     const char *host = getenv("KUBERNETES_SERVICE_HOST");
     const char *port = getenv("KUBERNETES_SERVICE_PORT");
-    if (!config->url && host && host[0] && port && port[0]) {
+    bool is_unwanted = config->url && !config->url[0];
+    if (is_unwanted)
+        config->url = NULL;
+    if (!is_unwanted && !config->url && host && host[0] && port && port[0]) {
         config->url = environment_url(arena, host, port, err);
         if (!config->url || kube_url_check(config->url, err) != 0)
             return config->url ? err_prefix(err, "KUBERNETES_SERVICE_HOST and _PORT") : -1;

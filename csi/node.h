@@ -7,6 +7,7 @@
 #include "csi/class_source.h"
 #include "csi/config.h"
 #include "csi/dispatch.h"
+#include "csi/driver_object.h"
 #include "csi/fills.h"
 #include "csi/guard.h"
 #include "csi/metrics.h"
@@ -16,6 +17,8 @@
 
 struct node {
     const struct config *config;
+    struct kube *kube;                   /* NULL without Kubernetes */
+    struct driver_object *driver_object; /* NULL without Kubernetes, and with --no-pod-info */
     struct class_source *classes;
     struct fills *fills;
     struct mounts *mounts;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/fs.h"
+#include "csi/class_kube.h"
 #include "csi/daemon.h"
 #include "csi/health.h"
 #include "csi/identity.h"
@@ -15,6 +16,7 @@
 #include "csi/node_metrics.h"
 #include "csi/reconcile.h"
 #include "csi/registration.h"
+#include "csi/startup_taint.h"
 
 #define HELPERS_MAX 8
 #define FILLS_MAX 256
@@ -27,8 +29,9 @@ struct plugin {
     struct identity identity;
     struct dispatch *dispatch;
     struct server *server;
-    struct registration *registration; /* NULL with --no-register */
-    struct health *health;             /* NULL without --http-endpoint */
+    struct health *health;               /* NULL without --http-endpoint */
+    struct registration *registration;   /* NULL with --no-register */
+    struct startup_taint *startup_taint; /* NULL when there is none to take away */
     int lock_fd;
 };
 
@@ -177,6 +180,43 @@ static int open_health(struct plugin *plugin, struct err *err)
     return plugin->health ? 0 : err_prefix(err, "--http-endpoint");
 }
 
+/* Before anything is served: what the CSIDriver object says decides who may have a volume. */
+static int open_kubernetes(struct plugin *plugin, struct err *err)
+{
+    struct node *node = &plugin->node;
+    const struct config *config = &plugin->config;
+    struct kube_config kube = config->kube;
+    if (kube_config_complete(plugin->arena, &kube, err) != 0)
+        return -1;
+    if (!kube.url)
+        return 0;
+    node->kube = kube_new(&kube, err);
+    if (!node->kube)
+        return -1;
+    if (config->pod_info)
+        node->driver_object = driver_object_new(node->kube, config->driver_name, err);
+    return config->pod_info && !node->driver_object ? -1 : 0;
+}
+
+static struct class_source *open_classes(const struct node *node, struct err *err)
+{
+    const struct config *config = node->config;
+    if (node->kube && !config->class_dir)
+        return class_source_kube(node->kube, config->driver_name, config->default_class);
+    return class_source_directory(config->class_dir, config->driver_name, config->default_class, err);
+}
+
+static int remove_taint(struct plugin *plugin, struct err *err)
+{
+    const struct config *config = &plugin->config;
+    struct startup_taint_config taint = {plugin->node.kube, config->startup_taint, config->node_id,
+                                         config->driver_name};
+    if (!plugin->node.kube || !config->startup_taint[0])
+        return 0;
+    plugin->startup_taint = startup_taint_new(&taint, err);
+    return plugin->startup_taint ? 0 : -1;
+}
+
 static int start(struct plugin *plugin, struct err *err)
 {
     struct node *node = &plugin->node;
@@ -188,11 +228,15 @@ static int start(struct plugin *plugin, struct err *err)
     node->metrics = metrics_new();
     node_metrics_begin(node);
     node->selinux_context = access("/sys/fs/selinux/enforce", F_OK) == 0 ? config->selinux_context : NULL;
-    node->classes = class_source_directory(config->class_dir, config->driver_name, config->default_class, err);
+    if (open_kubernetes(plugin, err) != 0)
+        return -1;
+    node->classes = open_classes(node, err);
     if (!node->classes || open_state(plugin, err) != 0 || open_machines(plugin, err) != 0)
         return -1;
     probe_own_store(plugin);
-    return serve(plugin, err) == 0 && announce(plugin, err) == 0 ? open_health(plugin, err) : -1;
+    if (serve(plugin, err) != 0 || announce(plugin, err) != 0 || open_health(plugin, err) != 0)
+        return -1;
+    return remove_taint(plugin, err);
 }
 
 static void stop(struct plugin *plugin)
@@ -200,6 +244,7 @@ static void stop(struct plugin *plugin)
     struct node *node = &plugin->node;
     health_free(plugin->health);
     registration_free(plugin->registration);
+    startup_taint_free(plugin->startup_taint);
     server_free(plugin->server);
     dispatch_free(plugin->dispatch);
     fills_free(node->fills);
@@ -209,6 +254,8 @@ static void stop(struct plugin *plugin)
     guards_free(node->guards);
     class_source_free(node->classes);
     metrics_free(node->metrics);
+    driver_object_free(node->driver_object);
+    kube_free(node->kube);
     closep(&node->layers_fd);
     closep(&node->state_fd);
     closep(&plugin->lock_fd);

@@ -15,7 +15,8 @@ int policy_class(struct class_source *classes, const struct volume_attributes *a
     for (size_t i = 0; i < attributes->parameter_count; i++)
         if (class_set(arena, &class, attributes->parameters[i].key, attributes->parameters[i].value, err) != 0)
             return -1;
-    if (mount_flags[0]) {
+    /* A volume that knows its class follows it: what the class said when the claim was bound is out of date, or the same twice. */
+    if (mount_flags[0] && !(attributes->is_provisioned && attributes->storage_class)) {
         const char *options = class.mount_options ? class.mount_options : "";
         class.mount_options = arena_printf(arena, "%s%s%s", options, options[0] ? "," : "", mount_flags);
     }

@@ -7,7 +7,8 @@
 #include "csi/class_source.h"
 #include "csi/request.h"
 
-/* The class named by the volume, with a claim's own parameters and mount flags on top. ERR_NOT_FOUND names the class. */
+/* The class named by the volume, with a persistent volume's own parameters and mount flags on top; the flags of one that was provisioned
+ * from a class that it names are that class's, as they were, and do not count. ERR_NOT_FOUND names the class. */
 int policy_class(struct class_source *classes, const struct volume_attributes *attributes, const char *mount_flags,
                  struct arena *arena, struct class *out, struct err *err);
 

@@ -36,7 +36,7 @@ static int either(int a, int b, struct err *err)
 
 static int run(struct publication *publication, struct err *err)
 {
-    if (publication_class(publication, err) != 0)
+    if (driver_object_allows(publication->node->driver_object, err) != 0 || publication_class(publication, err) != 0)
         return -1;
     if (publication_stores(publication, err) != 0)
         return -1;

@@ -39,6 +39,7 @@ struct volume_attributes {
     const char *copy_policy;         /* a pod's own wish; NULL: as the class says. Claims have it among parameters */
     struct request_pair *parameters; /* class parameters; claims only */
     size_t parameter_count;
+    bool is_provisioned; /* made by a provisioner from the claim's class, whose mount options it gave the volume */
 };
 
 struct publish_request {

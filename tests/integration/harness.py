@@ -119,8 +119,9 @@ class Plugin:
 
     def start(self, environment=None):
         log = open(self.log_path, "ab")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}  # tests may run in a pod
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                        env={**os.environ, **(environment or {})}, start_new_session=True)
+                                        env={**inherited, **(environment or {})}, start_new_session=True)
         log.close()
         self.channel = self.connect()
         wait_until(self.is_ready, 20, f"the plugin is ready: {self.log()[-2000:]}")
@@ -178,7 +179,8 @@ class Plugin:
 class Node(Plugin):
     """The node plugin."""
 
-    def __init__(self, name, classes=None, args=(), pod_info=True, state_dir=None, wrap=()):
+    def __init__(self, name, classes=None, args=(), pod_info=True, state_dir=None, wrap=(), kube=None):
+        """kube: a servers/kube_api.KubeApi that has the classes, instead of a directory; there is no default class then."""
         super().__init__(name)
         self.kubelet, self.classes, self.secrets = self.dir / "kubelet", self.dir / "classes", self.dir / "secrets"
         self.state = pathlib.Path(state_dir or self.dir / "state")
@@ -187,8 +189,9 @@ class Node(Plugin):
         for class_name, parameters in (classes or {"test": LOOPBACK}).items():
             self.add_class(class_name, parameters)
         self.command = [*wrap, BINARY, "node", "--endpoint", f"unix://{self.socket}", "--node-id", name, "--state-dir",
-                        str(self.state), "--kubelet-dir", str(self.kubelet), "--class-dir", str(self.classes), "--default-class",
-                        next(iter(classes or {"test": 0})), "--secrets-dir", str(self.secrets), *args]
+                        str(self.state), "--kubelet-dir", str(self.kubelet), "--secrets-dir", str(self.secrets)]
+        self.command += kube.flags if kube else ["--class-dir", str(self.classes), "--default-class", next(iter(classes or {"test": 0}))]
+        self.command += args
         if not pod_info:
             self.command.append("--no-pod-info")
 

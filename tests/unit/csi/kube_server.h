@@ -21,7 +21,7 @@ struct kube_server {
     int input; /* its end ends the server */
 };
 
-static void kube_server_child(const struct kube_server *server, const int input[2], const int output[2])
+static inline void kube_server_child(const struct kube_server *server, const int input[2], const int output[2])
 {
     const char *python = getenv("SC_PYTHON");
     dup2(input[0], 0);
@@ -32,13 +32,14 @@ static void kube_server_child(const struct kube_server *server, const int input[
     _exit(127);
 }
 
-/* -1 when it does not start. */
-static int kube_server_start(struct kube_server *server)
+/* In server->dir, if the caller made one and put objects there. -1 when it does not start. */
+static inline int kube_server_start(struct kube_server *server)
 {
     int input[2];
     int output[2];
     unsigned port = 0;
-    if (scratch_make(server->dir) != 0 || pipe2(input, O_CLOEXEC) != 0 || pipe2(output, O_CLOEXEC) != 0)
+    if ((!server->dir[0] && scratch_make(server->dir) != 0) || pipe2(input, O_CLOEXEC) != 0 ||
+        pipe2(output, O_CLOEXEC) != 0)
         return -1;
     server->child = fork();
     if (server->child == 0)
@@ -57,7 +58,7 @@ static int kube_server_start(struct kube_server *server)
     return found == 1 && port > 0 ? 0 : -1;
 }
 
-static void kube_server_stop(const struct kube_server *server)
+static inline void kube_server_stop(const struct kube_server *server)
 {
     int status = 0;
     close(server->input);
@@ -66,7 +67,7 @@ static void kube_server_stop(const struct kube_server *server)
     scratch_remove(server->dir);
 }
 
-static void kube_server_write(const char *path, const char *text)
+static inline void kube_server_write(const char *path, const char *text)
 {
     FILE *file = fopen(path, "w");
     assert(file && fputs(text, file) >= 0);

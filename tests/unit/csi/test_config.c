@@ -26,6 +26,37 @@ static void clear_environment(void)
 {
     unsetenv("CSI_ENDPOINT");
     unsetenv("NODE_ID");
+    unsetenv("KUBERNETES_SERVICE_HOST");
+    unsetenv("KUBERNETES_SERVICE_PORT");
+}
+
+/* In a cluster, outside of one, and in one that is not to be used. */
+static void test_kubernetes(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    const char *plain[] = {"--endpoint=unix:/run/b.sock", "--driver-name=a.b", NULL};
+    const char *flags[] = {"--endpoint=unix:/run/b.sock", "--kube-url=https://[::1]:6443", "--kube-token-file=/t",
+                           "--kube-ca-file=/c",           "--startup-taint=a.b/c",         NULL};
+    const char *without[] = {"--endpoint=unix:/run/b.sock", "--kube-url=", "--startup-taint=", NULL};
+    struct config config;
+    struct err err = ERR_INIT;
+    clear_environment();
+    assert_int_equal(parse(plain, arena, &config, &err), 0);
+    assert_null(config.kube.url);
+    assert_string_equal(config.startup_taint, "a.b/agent-not-ready");
+    assert_int_equal(parse(flags, arena, &config, &err), 0);
+    assert_string_equal(config.kube.url, "https://[::1]:6443");
+    assert_string_equal(config.kube.token_file, "/t");
+    assert_string_equal(config.kube.ca_file, "/c");
+    assert_string_equal(config.startup_taint, "a.b/c");
+    setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1", 1);
+    setenv("KUBERNETES_SERVICE_PORT", "443", 1);
+    assert_int_equal(parse(without, arena, &config, &err), 0);
+    assert_int_equal(kube_config_complete(arena, &config.kube, &err), 0);
+    assert_null(config.kube.url);
+    assert_string_equal(config.startup_taint, "");
+    clear_environment();
 }
 
 static void test_good(void **state)
@@ -88,6 +119,8 @@ static void test_bad(void **state)
         {{"--endpoint=unix:///run/../csi.sock", NULL}, "--endpoint"},
         {{"--endpoint=unix://run/csi.sock", NULL}, "--endpoint"},
         {{"--endpoint=unix:///run/a.sock", "--driver-name=1abc", NULL}, "--driver-name"},
+        {{"--endpoint=unix:///run/a.sock", "--kube-token-file=token", NULL}, "--kube-token-file"},
+        {{"--endpoint=unix:///run/a.sock", "--startup-taint=a b", NULL}, "--startup-taint"},
         {{"--endpoint=unix:///run/a.sock", "--driver-name=csi.x.io1", NULL}, "--driver-name"},
         {{"--endpoint=unix:///run/a.sock", "--node-id=", NULL}, "--node-id"},
         {{"--endpoint=unix:///run/a.sock", "--node-id=a/b", NULL}, "--node-id"},
@@ -176,7 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),       cmocka_unit_test(test_environment), cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_controller), cmocka_unit_test(test_help),
+        cmocka_unit_test(test_controller), cmocka_unit_test(test_help),        cmocka_unit_test(test_kubernetes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
