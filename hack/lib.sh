@@ -51,6 +51,16 @@ check() {
   fi
 }
 
+# ended PID SECONDS: waits for a child and has its status; one that takes longer is killed.
+ended() {
+  local pid=$1 seconds=$2
+  if ! timeout "$seconds" tail -s 0.1 --pid="$pid" -f /dev/null; then
+    echo "process $pid is not over after $seconds s"
+    kill -KILL "$pid" 2>/dev/null
+  fi
+  wait "$pid"
+}
+
 # Configures and builds a preset; quiet unless it fails. build_preset NAME [cmake arguments...]
 build_preset() {
   local preset=$1 log

@@ -131,7 +131,7 @@ class Cleanup:
     def __exit__(self, *_):
         for base in (self.node.kubelet, self.node.state):
             for _, target, *_ in reversed(harness.mounts(base)):
-                subprocess.run(["umount", "-l", target], check=False)
+                subprocess.run(["umount", "-l", target], check=False, timeout=60)
         if self.node.process:
             self.node.stop()
 

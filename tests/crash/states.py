@@ -89,7 +89,7 @@ def rebooted(world):
     cleanup, node, volume = published(world, "reboot")
     with cleanup:
         node.kill()
-        harness.subprocess.run(["umount", str(volume.target)], check=True)
+        harness.subprocess.run(["umount", str(volume.target)], check=True, timeout=60)
         layer = next((node.state / "layers").iterdir())
         (layer / "empty").unlink()
         node.start()
@@ -97,7 +97,7 @@ def rebooted(world):
         volume.call("publish")
         volume.check_published()
         node.kill()
-        harness.subprocess.run(["umount", str(volume.target)], check=True)
+        harness.subprocess.run(["umount", str(volume.target)], check=True, timeout=60)
         volume.target.rmdir()
         node.start()
         need(not records(node), "the record of a pod that is gone was kept")

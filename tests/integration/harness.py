@@ -2,6 +2,7 @@
 kubelet and the provisioner do, and a list of tests."""
 
 import contextlib
+import faulthandler
 import hashlib
 import itertools
 import json
@@ -17,6 +18,9 @@ import time
 
 import csi_pb2
 import grpc
+
+# tests/supervised asks for it when a suite hangs.
+faulthandler.register(signal.SIGQUIT, all_threads=True)
 
 Code = grpc.StatusCode
 BINARY = os.environ["SC_BINARY"]
@@ -146,7 +150,7 @@ class Plugin:
     def kill(self):
         """SIGKILL to the plugin alone: its fetcher must end by itself."""
         self.process.kill()
-        self.process.wait()
+        self.process.wait(30)
         self.channel.close()
 
     def stop(self):
@@ -156,7 +160,7 @@ class Plugin:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait()
+                self.process.wait(30)
                 raise AssertionError("SIGTERM did not end the plugin in 30 s") from None
         if self.channel:
             self.channel.close()
@@ -202,7 +206,7 @@ class Node(Plugin):
 
     def __exit__(self, *_):
         for _, target, *_ in reversed(mounts(self.kubelet)):
-            subprocess.run(["umount", "-l", target], check=False)
+            subprocess.run(["umount", "-l", target], check=False, timeout=60)
         super().__exit__()
 
     def children(self):

@@ -104,6 +104,14 @@ def run_go(world):
     return [line.startswith("ok ") for line in lines]
 
 
+def run_go_bounded(world):
+    try:
+        return run_go(world)
+    except subprocess.TimeoutExpired as error:
+        harness.log(f"not ok go/client: not over after {error.timeout} s: {error.stdout} {error.stderr}")
+        return [False]
+
+
 def logs_hold_no_secret(_):
     for plugin in harness.Plugin.everyone:
         text = plugin.log()
@@ -134,16 +142,12 @@ def memory(world):
         harness.need(idle["node"] + idle["fetcher"] < 8 * 1024, f"{idle}")
 
 
-def main():
-    words = sys.argv[1:]
-    for module in MODULES:
-        importlib.import_module(module)
-    world = World()
+def run_all(world, words):
     chosen = [entry for entry in harness.TESTS if not words or any(word in entry[0] for word in words)]
     results = []
     if not words:
         results += run_selftest()
-        results += run_go(world)
+        results += run_go_bounded(world)
     together = sorted((entry for entry in chosen if not entry[2]), key=lambda entry: not entry[3])
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         results += pool.map(lambda entry: run_test(world, entry[0], entry[1]), together)
@@ -156,8 +160,21 @@ def main():
     if os.environ.get("SC_KEEP"):
         harness.log(world.node.log()[-20000:])
     world.stop()
-    print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
-    os._exit(0 if results and all(results) else 1)
+    return results
+
+
+def main():
+    """Whatever is raised, the process ends: a thread that some test left behind would be waited for otherwise."""
+    results = [False]
+    try:
+        for module in MODULES:
+            importlib.import_module(module)
+        results = run_all(World(), sys.argv[1:])
+    except BaseException:
+        harness.log(f"not ok integration: {traceback.format_exc()}")
+    finally:
+        print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
+        os._exit(0 if results and all(results) else 1)
 
 
 main()

@@ -82,7 +82,7 @@ def threads(world):
         url = world.file("ordinary.txt", b"ordinary")
         channel = node.connect(("grpc.use_local_subchannel_pool", 1))
         node.call("Probe", csi_pb2.ProbeRequest(), channel=channel)
-        subprocess.run(["prlimit", "--pid", pid, f"--as={now + 65536}:unlimited"], check=True)
+        subprocess.run(["prlimit", "--pid", pid, f"--as={now + 65536}:unlimited"], check=True, timeout=60)
         codes = set()
         for _ in range(5):
             try:
@@ -90,7 +90,7 @@ def threads(world):
                 codes.add("OK")
             except harness.grpc.RpcError as error:
                 codes.add(error.code().name)
-        subprocess.run(["prlimit", "--pid", pid, "--as=unlimited:unlimited"], check=True)
+        subprocess.run(["prlimit", "--pid", pid, "--as=unlimited:unlimited"], check=True, timeout=60)
         need(codes <= {"OK", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"}, codes)
         need(node.process.poll() is None, "the plugin ended")
         wait_until(node.is_ready, 15, "ready again")
@@ -116,7 +116,7 @@ def mount_max(world):
         first, full = node.pod("first"), node.pod("full")
         first.publish(url)
         fill = ["nsenter", "--mount", "--target", str(node.process.pid), "bash", "-c", FILL_MOUNTS, "fill", str(harness.WORK / "many")]
-        subprocess.run(fill, check=True)
+        subprocess.run(fill, check=True, timeout=300)
         count = sum(1 for _ in open(f"/proc/{node.process.pid}/mountinfo"))
         need(count > limit - 10, f"{count} mounts of {limit}: not full")
         expect(Code.RESOURCE_EXHAUSTED, lambda: full.publish(url, timeout=60), "mount")
@@ -133,7 +133,7 @@ def disk_full(world):
     """copy: the share holds it, the node's disk of 64 MiB does not. The copy goes, other volumes stay."""
     state = harness.WORK / "small-disk"
     state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "small", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "small", state], check=True, timeout=60)
     share = harness.WORK / "share-106"
     share.mkdir()
     classes = {"copy": {**harness.LOOPBACK, "copyPolicy": "copy", "shareType": "local", "share": str(share)},
@@ -154,14 +154,14 @@ def disk_full(world):
         need(world.hostile.body_bytes("/plain/100000000/too-large") <= max(sent, 100000000) + 10, "downloaded again")
         direct.unpublish()
         first.unpublish()
-    subprocess.run(["umount", state], check=True)
+    subprocess.run(["umount", state], check=True, timeout=60)
 
 
 @test("row-106 the-store-is-full")
 def store_full(world):
     state = harness.WORK / "small-store"
     state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "small", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "small", state], check=True, timeout=60)
     with Node("store", state_dir=state / "state") as node:
         before = shutil.disk_usage(state).used
         pod = node.pod("too-large")
@@ -174,7 +174,7 @@ def store_full(world):
         pod = node.pod("fits")
         pod.publish(world.hostile.url("plain/1000000/fits-2"))
         pod.unpublish()
-    subprocess.run(["umount", state], check=True)
+    subprocess.run(["umount", state], check=True, timeout=60)
 
 
 @test("row-109 idle-connections-and-a-slow-client")

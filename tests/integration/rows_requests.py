@@ -133,10 +133,10 @@ def other_arguments(world):
 def somebody_else(world):
     pod = world.node.pod("foreign")
     pod.target.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=65536,mode=0751", "foreign", pod.target], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=65536,mode=0751", "foreign", pod.target], check=True, timeout=60)
     expect(Code.FAILED_PRECONDITION, lambda: pod.publish(world.file("ordinary.txt", b"ordinary")), "tmpfs", absent=("0751", "mode="))
     need(len(pod.mounts()) == 1, pod.mounts())
-    subprocess.run(["umount", pod.target], check=True)
+    subprocess.run(["umount", pod.target], check=True, timeout=60)
 
 
 BAD_IDS = ("x" * 129, "../x", "/", "a/b", "new\nline", "", ".")
@@ -199,7 +199,7 @@ def corrupt(world):
     pod.target.mkdir()
     device = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0"
-    subprocess.run(["mount", "-i", "-t", "fuse", "-o", options, "dead", pod.target], check=True, pass_fds=(device,))
+    subprocess.run(["mount", "-i", "-t", "fuse", "-o", options, "dead", pod.target], check=True, timeout=60, pass_fds=(device,))
     os.close(device)
     try:
         os.stat(pod.target)

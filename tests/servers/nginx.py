@@ -5,7 +5,10 @@ As a program: nginx.py DIR ROOT serves ROOT over HTTP, writes DIR/port, logs to 
 input ends.
 """
 
+import contextlib
+import itertools
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -66,13 +69,35 @@ commonName = supplied
 """
 
 
+# Below the ports that connections get by themselves, so that none of them takes one before its server listens.
+PORTS = itertools.count(random.randrange(10000, 30000))
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    while True:
+        port = next(PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def start_server(command, log, **options):
+    """Ends when this process does, however that comes, and holds none of its outputs open: a reader of them would wait for good."""
+    with open(log, "ab") as output:
+        return subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
+
+
+def stop_server(process):
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(20)
+        raise
 
 
 def openssl(directory, *arguments):
-    done = subprocess.run(["openssl", *arguments], cwd=directory, capture_output=True, check=False)
+    done = subprocess.run(["openssl", *arguments], cwd=directory, capture_output=True, check=False, timeout=60)
     if done.returncode:
         raise RuntimeError(f"openssl {arguments[0]}: {done.stderr.decode(errors='replace')}")
 
@@ -124,14 +149,13 @@ class Nginx:
                 self.tls_ports[name] = free_port()
                 blocks += TLS_SERVER.format(port=self.tls_ports[name], dir=self.dir, name=name, root=self.root)
         # The password of "reader" is "swordfish"; crypt by openssl, as htpasswd would.
-        hashed = subprocess.run(["openssl", "passwd", "-apr1", "swordfish"], capture_output=True, check=True, text=True).stdout
+        hashed = subprocess.run(["openssl", "passwd", "-apr1", "swordfish"], capture_output=True, check=True, text=True, timeout=60).stdout
         (self.dir / "htpasswd").write_text(f"reader:{hashed}")
         (self.dir / "access.log").touch()
         config = self.dir / "nginx.conf"
         config.write_text(CONFIG.format(dir=self.dir, port=self.port, root=self.root, tls=blocks, slow_rate=slow_rate))
         binary = shutil.which("nginx") or "/usr/sbin/nginx"
-        self.process = subprocess.Popen([binary, "-e", self.dir / "error.log", "-c", config, "-p", self.dir],
-                                        stdin=subprocess.DEVNULL)
+        self.process = start_server([binary, "-e", self.dir / "error.log", "-c", config, "-p", self.dir], self.dir / "output.log")
         wait_for_port(self.port, self.process, "nginx")
 
     @property
@@ -156,8 +180,7 @@ class Nginx:
         return sum(sent for _, _, status, sent, _ in self.exchanges(uri) if status in (200, 206))
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
+        stop_server(self.process)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ import http.client
 import os
 import pathlib
 import shutil
-import subprocess
 import urllib.parse
 
-from nginx import free_port, wait_for_port
+from nginx import free_port, start_server, stop_server, wait_for_port
 
 ACCESS_KEY = "TESTACCESSKEY"
 SECRET_KEY = "test/secret+key=with/odd+characters"
@@ -49,10 +48,9 @@ class VersityGateway:
         binary = shutil.which("versitygw")
         if not binary:
             raise RuntimeError("versitygw is missing: hack/setup test")
-        self.log = open(self.dir / "versitygw.log", "ab")
         environment = dict(os.environ, ROOT_ACCESS_KEY=ACCESS_KEY, ROOT_SECRET_KEY=SECRET_KEY)
-        self.process = subprocess.Popen([binary, "--port", f"127.0.0.1:{self.port}", "--region", REGION, "posix", str(self.dir / "data")],
-                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
+        command = [binary, "--port", f"127.0.0.1:{self.port}", "--region", REGION, "posix", str(self.dir / "data")]
+        self.process = start_server(command, self.dir / "versitygw.log", env=environment)
         wait_for_port(self.port, self.process, "versitygw")
 
     @property
@@ -82,6 +80,4 @@ class VersityGateway:
         return headers
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
-        self.log.close()
+        stop_server(self.process)

@@ -15,7 +15,7 @@ SIZE = 200000
 def curl(url, *options):
     """(exit status, status code, body bytes, headers as text)"""
     command = ["curl", "-sS", "-m", "4", "-o", "-", "-D", "/dev/stderr", *options, url]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
     head = done.stderr.decode("latin-1")
     codes = re.findall(r"^HTTP/[\d.]+ (\d+)", head, re.M)
     return done.returncode, int(codes[-1]) if codes else 0, done.stdout, head
@@ -64,7 +64,7 @@ def test_plain(server):
 
 def test_keep_alive(server):
     url = server.url("plain/10/k")
-    done = subprocess.run(["curl", "-sS", "-v", url, url, "-o", "/dev/null", "-o", "/dev/null"], capture_output=True, check=False)
+    done = subprocess.run(["curl", "-sS", "-v", url, url, "-o", "/dev/null", "-o", "/dev/null"], capture_output=True, check=False, timeout=60)
     need(b"Re-using existing connection" in done.stderr, "two requests on one connection")
 
 

@@ -114,9 +114,9 @@ def _():
 @test("py/a-burst-leaves-nothing-behind")
 def _():
     with server("burst") as running, channel(running) as to:
-        for future in [to.unary_unary("/test.Test/Echo").future(bytes(500_000)) for _ in range(50)]:
+        for future in [to.unary_unary("/test.Test/Echo").future(bytes(500_000), timeout=60) for _ in range(50)]:
             need(len(future.result()) == 500_000, "reply")
-        futures = [to.unary_unary("/test.Test/Sleep").future(b"300") for _ in range(50)]
+        futures = [to.unary_unary("/test.Test/Sleep").future(b"300", timeout=60) for _ in range(50)]
         until(lambda: counts(to)["running"] == 50, "all run")
         need(running.threads() >= 50, running.threads())
         for future in futures:

@@ -1,13 +1,18 @@
 """What the transport tests stand on: the test server as a process of its own, and a list of tests."""
 
 import contextlib
+import faulthandler
 import os
 import pathlib
 import resource
+import select
 import signal
 import subprocess
 import sys
 import time
+
+# tests/supervised asks for it when a suite hangs.
+faulthandler.register(signal.SIGQUIT, all_threads=True)
 
 SERVER = os.environ["SC_TRANSPORT_SERVER"]
 WORK = pathlib.Path(os.environ["SC_WORK"])
@@ -39,9 +44,10 @@ def until(condition, text, timeout=20):
 class Server:
     def __init__(self, name, *arguments, files_max=None):
         self.path = str(WORK / f"{name}.sock")
-        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))) if files_max else None
-        self.process = subprocess.Popen([SERVER, self.path, *arguments], stdout=subprocess.PIPE, preexec_fn=limit)
-        need(self.process.stdout.readline() == b"ready\n", "the server does not start")
+        limit = ["prlimit", f"--nofile={files_max}"] if files_max else []
+        self.process = subprocess.Popen([*limit, SERVER, self.path, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        ready, _, _ = select.select([self.process.stdout], [], [], 60)
+        need(ready and self.process.stdout.readline() == b"ready\n", "the server does not start")
 
     def rss(self):
         """Resident bytes now; in builds with sanitizers a part of them."""
@@ -70,7 +76,7 @@ class Server:
 
     def kill(self):
         self.process.kill()
-        self.process.wait()
+        self.process.wait(30)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 

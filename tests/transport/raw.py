@@ -228,7 +228,7 @@ def _():
     need(second.returncode == 1 and "another process listens" in second.stderr, second)
     call(killed)
     killed.process.kill()
-    killed.process.wait()
+    killed.process.wait(30)
     need(pathlib.Path(killed.path).is_socket(), "the killed one left its socket")
     with server("mode") as again:
         call(again)

@@ -63,7 +63,9 @@ func (w *world) echo(ctx context.Context) error {
 }
 
 func (w *world) counts() (running, cancelled int) {
-	reply, err := call(context.Background(), w.connection, "/test.Test/Count", nil)
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	reply, err := call(ctx, w.connection, "/test.Test/Count", nil)
 	var counts struct{ Running, Cancelled int }
 	if err == nil {
 		err = json.Unmarshal(reply, &counts)
@@ -313,7 +315,7 @@ func drain(ctx context.Context, w *world) error {
 			return err
 		}
 	}
-	if err := w.server.Wait(); err != nil {
+	if err := w.wait(); err != nil {
 		return fmt.Errorf("the server: %w", err)
 	}
 	if err := w.echo(ctx); status.Code(err) != codes.Unavailable {
@@ -345,6 +347,12 @@ func (w *world) start() {
 	}
 }
 
+// wait: a server that does not end is killed, which its status then says.
+func (w *world) wait() error {
+	defer time.AfterFunc(30*time.Second, func() { w.server.Process.Kill() }).Stop()
+	return w.server.Wait()
+}
+
 func main() {
 	w := &world{program: os.Args[1], socket: os.Args[2]}
 	w.start()
@@ -370,6 +378,6 @@ func main() {
 		stop()
 	}
 	w.server.Process.Signal(syscall.SIGTERM)
-	w.server.Wait()
+	w.wait()
 	os.Exit(exit)
 }
