@@ -21,12 +21,8 @@ static bool file_of(const char *volume_id, char out[FILE_MAX])
 static json_t *created_to_json(const struct create_request *request)
 {
     json_t *object = json_object();
-    json_t *context = json_object();
-    for (size_t i = 0; i < request->context.count; i++)
-        json_object_set_new(context, request->context.pairs[i].key, json_string(request->context.pairs[i].value));
     json_object_set_new(object, "name", json_string(request->name));
     json_object_set_new(object, "digest", json_string(request->digest));
-    json_object_set_new(object, "context", context);
     return object;
 }
 
@@ -44,7 +40,9 @@ static int remember(const struct controller *controller, const struct create_req
     if (!failed && strcmp(digest, request->digest) == 0)
         return 0;
     if (!failed)
-        return err_set(err, ERR_EXISTS, "a volume of this name exists with other parameters or capabilities");
+        return err_set(err, ERR_EXISTS,
+                       "a volume of this name exists with other parameters or capabilities: "
+                       "delete the claim and make it anew");
     if (cause.code != ERR_NOT_FOUND && cause.code != ERR_CORRUPT) {
         *err = cause;
         return -1;
@@ -55,34 +53,58 @@ static int remember(const struct controller *controller, const struct create_req
     return failed;
 }
 
-static int run_create(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
-                      struct err *err)
+/* What the claim says now: a claim that was mended after an error is read anew. */
+static int claim_context(const struct controller *controller, const struct create_request *request,
+                         const struct rpc_call *call, struct arena *arena, struct context_map *out, struct err *err)
 {
-    const struct controller *controller = service;
-    _cleanup_(arena_freep) struct arena *arena = arena_new();
-    struct create_request request;
-    struct guard_wait wait = {.deadline_ms = call->deadline_ms, .cancel_fd = call->cancel_fd};
-    if (create_request_parse((const Csi__V1__CreateVolumeRequest *)message, arena, &request, err) != 0)
-        return -1;
-    _cleanup_(guard_releasep) struct guard *guard = guard_take(controller->guards, request.id, &wait, err);
-    if (!guard || remember(controller, &request, arena, err) != 0)
-        return -1;
-    size_t count = request.context.count;
+    struct claim claim;
+    if (!request->claim.namespace || !request->claim.name)
+        return err_set(err, ERR_PRECONDITION,
+                       "parameters say no claim: start the external-provisioner with --extra-create-metadata");
+    if (claim_read(controller->kube, &request->claim, call->deadline_ms, arena, &claim, err) != 0 ||
+        create_request_owner(request, &claim, err) != 0 || create_request_claim(request, &claim, arena, out, err) != 0)
+        return err_prefix(err, "claim '%.64s/%.253s'", request->claim.namespace, request->claim.name);
+    return 0;
+}
+
+static void answer_created(const struct create_request *request, const struct context_map *context, struct arena *arena,
+                           struct str *reply)
+{
+    size_t count = context->count;
     Csi__V1__Volume__VolumeContextEntry *entries = arena_calloc(arena, count + 1, sizeof(*entries));
     Csi__V1__Volume__VolumeContextEntry **list = arena_calloc(arena, count + 1, sizeof(*list));
     Csi__V1__Volume volume = CSI__V1__VOLUME__INIT;
     Csi__V1__CreateVolumeResponse response = CSI__V1__CREATE_VOLUME_RESPONSE__INIT;
     for (size_t i = 0; i < count; i++) {
         entries[i] = (Csi__V1__Volume__VolumeContextEntry)CSI__V1__VOLUME__VOLUME_CONTEXT_ENTRY__INIT;
-        entries[i].key = arena_strdup(arena, request.context.pairs[i].key);
-        entries[i].value = arena_strdup(arena, request.context.pairs[i].value);
+        entries[i].key = arena_strdup(arena, context->pairs[i].key);
+        entries[i].value = arena_strdup(arena, context->pairs[i].value);
         list[i] = &entries[i];
     }
-    volume.volume_id = request.id;
+    volume.volume_id = arena_strdup(arena, request->id);
     volume.n_volume_context = count;
     volume.volume_context = list;
     response.volume = &volume;
     message_pack(&response.base, reply);
+}
+
+static int run_create(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,
+                      struct err *err)
+{
+    const struct controller *controller = service;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    struct create_request request;
+    struct context_map context;
+    struct guard_wait wait = {.deadline_ms = call->deadline_ms, .cancel_fd = call->cancel_fd};
+    if (create_request_parse((const Csi__V1__CreateVolumeRequest *)message, arena, &request, err) != 0)
+        return -1;
+    if (controller->kube ? claim_context(controller, &request, call, arena, &context, err) != 0
+                         : create_request_alone(&request, arena, &context, err) != 0)
+        return -1;
+    _cleanup_(guard_releasep) struct guard *guard = guard_take(controller->guards, request.id, &wait, err);
+    if (!guard || remember(controller, &request, arena, err) != 0)
+        return -1;
+    answer_created(&request, &context, arena, reply);
     return 0;
 }
 

@@ -63,9 +63,27 @@ static int open_health(struct plugin *plugin, struct err *err)
     return plugin->health ? 0 : err_prefix(err, "--http-endpoint");
 }
 
+/* Without a cluster there are no claims to read; the log says so, as in a cluster it would be a mistake. */
+static int connect_kube(struct plugin *plugin, struct err *err)
+{
+    struct kube_config config = plugin->config.kube;
+    if (kube_config_complete(plugin->arena, &config, err) != 0)
+        return -1;
+    if (!config.url) {
+        log_event(LOG_WARNING, "no_kubernetes", "cause",
+                  "neither --kube-url nor KUBERNETES_SERVICE_HOST: inputs are taken from parameters, not from claims",
+                  NULL);
+        return 0;
+    }
+    plugin->controller.kube = kube_new(&config, err);
+    return plugin->controller.kube ? 0 : -1;
+}
+
 static int start(struct plugin *plugin, struct err *err)
 {
     plugin->metrics = metrics_new();
+    if (connect_kube(plugin, err) != 0)
+        return -1;
     plugin->controller.guards = guards_new();
     plugin->controller.records_fd = fs_open_dir(plugin->config.state_dir, 0700, err);
     if (plugin->controller.records_fd < 0)
@@ -81,6 +99,7 @@ static void stop(struct plugin *plugin)
     closep(&plugin->controller.records_fd);
     guards_free(plugin->controller.guards);
     metrics_free(plugin->metrics);
+    kube_free(plugin->controller.kube);
     arena_free(plugin->arena);
 }
 

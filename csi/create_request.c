@@ -8,8 +8,9 @@
 #define NAME_MAX_BYTES 128
 
 /* Given by the external provisioner with --extra-create-metadata; all others below csi.storage.k8s.io/ are kubelet's. */
-static const char *const provisioner_keys[] = {"csi.storage.k8s.io/pvc/name", "csi.storage.k8s.io/pvc/namespace",
-                                               "csi.storage.k8s.io/pv/name"};
+#define CLAIM_NAME "csi.storage.k8s.io/pvc/name"
+#define CLAIM_NAMESPACE "csi.storage.k8s.io/pvc/namespace"
+static const char *const provisioner_keys[] = {CLAIM_NAME, CLAIM_NAMESPACE, "csi.storage.k8s.io/pv/name"};
 
 /* The specification's list of characters that a name must not hold: controls but tab and line ends, and the noncharacters at
  * the end of the plane. */
@@ -45,7 +46,7 @@ static int keep_parameters(const struct context_map *all, struct arena *arena, s
         if (is_provisioner_key(all->pairs[i].key))
             continue;
         if (context_is_reserved(all->pairs[i].key))
-            return err_set(err, ERR_INVALID, "parameters: '%.100s' is reserved for Kubernetes", all->pairs[i].key);
+            return err_set(err, ERR_INVALID, "'%.100s' is reserved for Kubernetes", all->pairs[i].key);
         out->pairs[out->count++] =
             (struct request_pair){arena_strdup(arena, all->pairs[i].key), arena_strdup(arena, all->pairs[i].value)};
     }
@@ -108,22 +109,28 @@ static const char *modes_text(const Csi__V1__CreateVolumeRequest *message, struc
     return text;
 }
 
+static const char *get_copy(struct arena *arena, const struct context_map *map, const char *key)
+{
+    const char *value = context_get(map, key);
+    return value ? arena_strdup(arena, value) : NULL;
+}
+
 int create_request_parse(const Csi__V1__CreateVolumeRequest *message, struct arena *arena, struct create_request *out,
                          struct err *err)
 {
     struct create_request request = {.name = NULL};
-    struct volume_attributes attributes;
     char hex[SHA256_HEX];
-    if (check_fields(message, err) != 0)
+    if (check_fields(message, err) != 0 ||
+        request_mount_flags(arena, message->volume_capabilities[0], &request.mount_flags, err) != 0)
         return -1;
     struct context_map all = CONTEXT_MAP(arena, message->parameters, message->n_parameters);
-    if (context_check(&all, err) != 0 || keep_parameters(&all, arena, &request.context, err) != 0 ||
-        context_attributes(arena, &request.context, CONTEXT_ADMIN, &attributes, err) != 0)
+    if (context_check(&all, err) != 0 || keep_parameters(&all, arena, &request.parameters, err) != 0)
         return err_prefix(err, "parameters");
+    request.claim = (struct claim_key){get_copy(arena, &all, CLAIM_NAMESPACE), get_copy(arena, &all, CLAIM_NAME)};
     request.name = arena_strdup(arena, message->name);
     digest_sha256_hex(message->name, strlen(message->name), hex);
     snprintf(request.id, sizeof(request.id), "sc-%s", hex);
-    context_digest(&request.context, modes_text(message, arena), request.digest);
+    context_digest(&request.parameters, modes_text(message, arena), request.digest);
     *out = request;
     return 0;
 }

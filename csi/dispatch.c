@@ -31,16 +31,23 @@ struct dispatch {
     } locked;
 };
 
-/* The request's volume, by the field's name: "" when the message has none or it is not fit to be shown. */
+static const char *text_of(const ProtobufCMessage *request, const char *name)
+{
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(request->descriptor, name);
+    return field && field->type == PROTOBUF_C_TYPE_STRING
+               ? *(const char *const *)(const void *)((const char *)request + field->offset)
+               : NULL;
+}
+
+/* The request's volume, by the field's name (one that is to be made has no id yet): "" when the message has none or it is not
+ * fit to be shown. */
 static const char *volume_of(const ProtobufCMessage *request)
 {
-    const ProtobufCFieldDescriptor *field =
-        request ? protobuf_c_message_descriptor_get_field_by_name(request->descriptor, "volume_id") : NULL;
     struct err ignored = ERR_INIT;
-    if (!field)
-        return "";
-    const char *id = *(const char *const *)(const void *)((const char *)request + field->offset);
-    return volume_id_check(id, &ignored) == 0 ? id : "";
+    const char *id = request ? text_of(request, "volume_id") : NULL;
+    if (request && !id)
+        id = text_of(request, "name");
+    return id && volume_id_check(id, &ignored) == 0 ? id : "";
 }
 
 static bool may_log(struct dispatch *dispatch, const char *method, const char *volume, bool failed, unsigned *left_out)

@@ -106,7 +106,8 @@ int publication_class(struct publication *publication, struct err *err)
     if (policy_class(publication->node->classes, &publication->request->attributes, publication->request->mount_flags,
                      publication->arena, &publication->class, err) != 0)
         return -1;
-    return policy_pod(&publication->class, publication->request, publication->arena, err);
+    return policy_volume(&publication->class, &publication->request->attributes, publication->request->pod_namespace,
+                         publication->arena, err);
 }
 
 /* With the copy policy over the node's own store there is nothing to copy: it is where the copies would go. */

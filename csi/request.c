@@ -98,15 +98,13 @@ static bool is_flag(const char *flag)
 }
 
 /* What the flags may say is for the share's type to decide (mount/share.h); none is shown, as they may be sensitive. */
-static int join_flags(struct arena *arena, const Csi__V1__VolumeCapability *capability, bool is_inline,
-                      const char **out, struct err *err)
+int request_mount_flags(struct arena *arena, const Csi__V1__VolumeCapability *capability, const char **out,
+                        struct err *err)
 {
     const Csi__V1__VolumeCapability__MountVolume *mount = capability->mount;
     struct str joined = STR_INIT;
     size_t count = mount ? mount->n_mount_flags : 0;
     int failed = 0;
-    if (count > 0 && is_inline)
-        return err_set(err, ERR_INVALID, "mount_flags: an inline volume may give none");
     for (size_t i = 0; i < count && !failed; i++) {
         if (!is_flag(mount->mount_flags[i]))
             failed = err_set(err, ERR_INVALID, "mount_flags: flag %zu is empty or holds a space or control character",
@@ -227,10 +225,12 @@ static int parse_publish(const Csi__V1__NodePublishVolumeRequest *message, const
         return -1;
     enum context_owner owner = out->is_ephemeral ? CONTEXT_POD : CONTEXT_ADMIN;
     if (context_attributes(arena, &context, owner, &out->attributes, err) != 0 ||
-        join_flags(arena, message->volume_capability, out->is_ephemeral, &out->mount_flags, err) != 0 ||
+        request_mount_flags(arena, message->volume_capability, &out->mount_flags, err) != 0 ||
         parse_secrets(message->secrets, message->n_secrets, &out->secrets, err) != 0 ||
         check_tokens(&context, &out->secrets, err) != 0)
         return -1;
+    if (out->is_ephemeral && out->mount_flags[0])
+        return err_set(err, ERR_INVALID, "mount_flags: an inline volume may give none");
     digests(message, &context, out);
     return 0;
 }
@@ -289,7 +289,7 @@ int request_stage(const Csi__V1__NodeStageVolumeRequest *message, struct arena *
                                     .staging_path = arena_strdup(arena, message->staging_target_path)};
     if (context_check(&context, err) != 0 ||
         context_attributes(arena, &context, CONTEXT_ADMIN, &request.attributes, err) != 0 ||
-        join_flags(arena, message->volume_capability, false, &request.mount_flags, err) != 0)
+        request_mount_flags(arena, message->volume_capability, &request.mount_flags, err) != 0)
         return -1;
     context_digest(&context, request.mount_flags, request.arguments);
     *out = request;

@@ -81,5 +81,9 @@ int request_stage(const Csi__V1__NodeStageVolumeRequest *message, struct arena *
                   struct err *err);
 int request_unstage(const Csi__V1__NodeUnstageVolumeRequest *message, struct err *err);
 
+/* The capability's mount flags, comma-separated; "" for none. */
+int request_mount_flags(struct arena *arena, const Csi__V1__VolumeCapability *capability, const char **out,
+                        struct err *err);
+
 /* Only "mount" volumes, a known access mode. *is_exclusive may be NULL. */
 int request_capability_check(const Csi__V1__VolumeCapability *capability, bool *is_exclusive, struct err *err);

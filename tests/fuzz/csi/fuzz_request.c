@@ -51,8 +51,11 @@ static void try_others(unsigned kind, const ProtobufCMessage *message, struct ar
         request_stage((const Csi__V1__NodeStageVolumeRequest *)message, arena, &stage, &err);
     if (kind == 3)
         request_unstage((const Csi__V1__NodeUnstageVolumeRequest *)message, &err);
-    if (kind == 4 && create_request_parse((const Csi__V1__CreateVolumeRequest *)message, arena, &create, &err) == 0)
+    if (kind == 4 && create_request_parse((const Csi__V1__CreateVolumeRequest *)message, arena, &create, &err) == 0) {
+        struct context_map context;
         assert(strlen(create.id) == CREATED_ID_LEN);
+        create_request_alone(&create, arena, &context, &err);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

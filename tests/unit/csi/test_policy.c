@@ -109,11 +109,8 @@ static void pods_get_what_the_class_gives(void **state)
         class.allowed_namespaces = pods[i].allowed_namespaces;
         class.allowed_sources = pods[i].allowed_sources;
         class.pod_may_choose_copy = pods[i].may_choose;
-        struct publish_request request = {
-            .pod_namespace = pods[i].namespace,
-            .attributes = {.inputs = pods[i].inputs, .copy_policy = pods[i].copy},
-        };
-        int failed = policy_pod(&class, &request, arena, &err);
+        struct volume_attributes attributes = {.inputs = pods[i].inputs, .copy_policy = pods[i].copy};
+        int failed = policy_volume(&class, &attributes, pods[i].namespace, arena, &err);
         if (failed != (pods[i].code ? -1 : 0) || err.code != pods[i].code)
             fail_msg("row %zu: %s %s", i, err_code_name(err.code), err.message);
         if (!failed && pods[i].copy)
@@ -121,11 +118,56 @@ static void pods_get_what_the_class_gives(void **state)
     }
 }
 
+/* A PersistentVolume with the mountOptions of its class is the same mount of the same share. */
+static void flags_are_added_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options, *flags, *both;
+    } cases[] = {
+        {"", "", ""},
+        {"nconnect=8", "", "nconnect=8"},
+        {"", "nconnect=8,hard", "nconnect=8,hard"},
+        {"nconnect=8,noresvport", "nconnect=8,noresvport", "nconnect=8,noresvport"},
+        {"nconnect=8,noresvport", "noresvport,nconnect=8", "nconnect=8,noresvport"},
+        {"nconnect=8", "nconnect=16", "nconnect=8,nconnect=16"},
+        {"nconnect=16", "nconnect=1", "nconnect=16,nconnect=1"},
+        {"a", "b,b", "a,b"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new();
+        struct class class;
+        struct err err = ERR_INIT;
+        class_default(&class);
+        class.mount_options = cases[i].options;
+        assert_int_equal(policy_complete(&class, NULL, 0, cases[i].flags, arena, &err), 0);
+        assert_string_equal(class.mount_options, cases[i].both);
+    }
+}
+
+static void the_whole_is_checked(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    const struct request_pair copy[] = {{"copyPolicy", "copy"}, {"maxFiles", "7"}};
+    const struct request_pair half[] = {{"shareType", "nfs"}};
+    struct class class;
+    struct err err = ERR_INIT;
+    class_default(&class);
+    assert_int_equal(policy_complete(&class, copy, 2, "", arena, &err), 0);
+    assert_int_equal(class.copy_policy, COPY_LOCAL);
+    assert_int_equal(class.max_files, 7);
+    assert_int_equal(policy_complete(&class, half, 1, "", arena, &err), -1); /* the whole is checked, too */
+    assert_int_equal(err.code, ERR_INVALID);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(volumes_get_their_class),
         cmocka_unit_test(pods_get_what_the_class_gives),
+        cmocka_unit_test(flags_are_added_once),
+        cmocka_unit_test(the_whole_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

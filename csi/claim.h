@@ -1,0 +1,41 @@
+/*
+ * A PersistentVolumeClaim, as far as it says what a volume is. People write the inputs into its annotations, as CSI hands the
+ * provisioner no more of a claim than its name:
+ *
+ *     csi.sharedcache.io/inputs         the text that a pod gives as attribute `inputs`
+ *     csi.sharedcache.io/inputs-from    or: the URL of an object that holds this text
+ *     csi.sharedcache.io/copy-policy    direct or copy, where the class lets a pod choose
+ *
+ * Those of a generic ephemeral volume come from metadata.annotations of its volumeClaimTemplate.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "csi/kube.h"
+
+#define CLAIM_ANNOTATIONS "csi.sharedcache.io/"
+
+struct claim_key {
+    const char *namespace;
+    const char *name;
+};
+
+struct claim {
+    const char *uid;
+    const char *storage_class;
+    const char *inputs;      /* parsed without error; NULL when inputs_from is given */
+    const char *inputs_from; /* a URL */
+    const char *copy_policy; /* "direct" or "copy"; NULL: as the class says */
+};
+
+/* Pure. ERR_INVALID names the annotation, the line and the way out; ERR_CORRUPT: not a claim. */
+int claim_parse(struct arena *arena, const json_t *object, struct claim *out, struct err *err);
+
+/*
+ * Reads it from the API. What the codes make of the external-provisioner: ERR_NOT_FOUND, ERR_INVALID and ERR_PRECONDITION (we may
+ * not read claims) are final, so it gives up a claim that is gone; ERR_UNAVAILABLE and ERR_DEADLINE are not. All are tried again
+ * while the claim is there.
+ */
+int claim_read(struct kube *kube, const struct claim_key *key, int64_t deadline_ms, struct arena *arena,
+               struct claim *out, struct err *err);
