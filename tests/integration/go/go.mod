@@ -6,6 +6,7 @@ require (
 	github.com/container-storage-interface/spec v1.12.0
 	google.golang.org/grpc v1.76.0
 	google.golang.org/protobuf v1.36.6
+	k8s.io/kubelet v0.34.4
 )
 
 require (

@@ -1,5 +1,5 @@
-// descriptors SET: holds the descriptors of our own .proto files (protoc --descriptor_set_out) against the specification's, from its
-// Go module: everything that we have must be there with the same name, number, type, label, JSON name and oneof.
+// descriptors SET: holds the descriptors of our own .proto files (protoc --descriptor_set_out) against the published ones, from
+// the Go modules of the specification and of kubelet: everything that we have must be there with the same name, number, type, label, JSON name and oneof.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	_ "google.golang.org/protobuf/types/known/wrapperspb"
+	_ "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
 var compared, failed int
@@ -147,6 +148,11 @@ func main() {
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(2)
+	}
+	for _, service := range []protoreflect.FullName{"csi.v1.Node", "pluginregistration.Registration"} {
+		if _, err := files.FindDescriptorByName(service); err != nil {
+			differ(service, "we do not have it")
+		}
 	}
 	files.RangeFiles(func(file protoreflect.FileDescriptor) bool {
 		compareFile(file)
