@@ -9,6 +9,7 @@ sys.path.insert(0, str(harness.ROOT / "tests/cluster"))
 # Each registers its tests.
 import rows_render  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
 import rows_refuse  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
+import rows_words  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
 import rows_alerts  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
 import rows_api  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
 import rows_rights  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
