@@ -114,18 +114,3 @@ int plan_make(struct arena *arena, const struct snapshot *const *snapshots, size
     *out = plan;
     return 0;
 }
-
-int plan_fits(const struct plan *plan, uint64_t free_bytes, uint64_t total_bytes, uint64_t floor_bytes, struct err *err)
-{
-    char missed[16];
-    char has[16];
-    char floor_text[16];
-    uint64_t usable = free_bytes > floor_bytes ? free_bytes - floor_bytes : 0;
-    if (plan->bytes_missed == 0 || total_bytes == 0 || plan->bytes_missed <= usable)
-        return 0;
-    str_human_bytes(plan->bytes_missed, missed);
-    str_human_bytes(free_bytes, has);
-    str_human_bytes(floor_bytes, floor_text);
-    return err_set(err, ERR_EXHAUSTED, "%s are missing, but the file system has %s free, of which %s stay free", missed,
-                   has, floor_text);
-}

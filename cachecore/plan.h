@@ -31,8 +31,3 @@ typedef int (*plan_present)(void *context, const char *object, uint64_t size, st
  * sizes; what present says otherwise. */
 int plan_make(struct arena *arena, const struct snapshot *const *snapshots, size_t count,
               const struct plan_limits *limits, plan_present present, void *context, struct plan *out, struct err *err);
-
-/* Will bytes_missed fit, with floor_bytes left over? total_bytes 0: the file system says nothing, which counts as yes.
- * ERR_EXHAUSTED with the sizes. */
-int plan_fits(const struct plan *plan, uint64_t free_bytes, uint64_t total_bytes, uint64_t floor_bytes,
-              struct err *err);

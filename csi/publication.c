@@ -214,7 +214,6 @@ static int mount_at(struct publication *publication, int target_fd, struct err *
         .form = data->form,
         .noexec = publication->class.noexec,
         .selinux_context = publication->node->selinux_context,
-        .tree = &publication->view.tree,
     };
     return view_mount(publication->node->mounts, &spec, target_fd, publication->deadline_ms, err);
 }

@@ -63,8 +63,7 @@ struct view_spec {
     size_t data_count;
     enum view_form form;
     bool noexec;
-    const char *selinux_context;  /* for context=; NULL where SELinux is off */
-    const struct view_tree *tree; /* read by VIEW_BINDS only */
+    const char *selinux_context; /* for context=; NULL where SELinux is off */
 };
 
 /*

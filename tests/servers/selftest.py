@@ -2,12 +2,17 @@
 run(server) yields (name, complaint or None)."""
 
 import gzip
+import os
+import pathlib
 import re
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 
 import hostile
+import nginx
 
 SIZE = 200000
 
@@ -235,6 +240,24 @@ def test_tls_reset(_):
     port = hostile.TlsReset().port
     need(curl(f"https://127.0.0.1:{port}/")[0] == 35, "TLS handshake reset")
     need(curl(f"http://127.0.0.1:{hostile.closed_port()}/")[0] == 7, "closed port")
+
+
+def test_nginx_ends_with_its_program(_):
+    """However that ends, and whoever reads what it prints is not kept waiting."""
+    with tempfile.TemporaryDirectory(dir=os.environ["SC_WORK"]) as place:
+        os.chmod(place, 0o755)
+        program = subprocess.Popen([sys.executable, nginx.__file__, f"{place}/nginx", place], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        ready = pathlib.Path(place, "nginx", "port")
+        end = time.monotonic() + 20
+        while not ready.exists():
+            need(program.poll() is None and time.monotonic() < end, "nginx does not start")
+            time.sleep(0.02)
+        port = int(ready.read_text())
+        program.kill()
+        program.communicate(timeout=10)
+        end = time.monotonic() + 10
+        while curl(f"http://127.0.0.1:{port}/")[0] != 7:
+            need(time.monotonic() < end, "nginx lives on")
 
 
 def test_complete(_):

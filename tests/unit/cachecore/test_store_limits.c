@@ -135,6 +135,31 @@ static void no_inodes_run(struct fixture *fixture, unsigned number)
     REQUIRE(again && store_is_writable(again));
 }
 
+/* EFS states 8 EiB, others nothing at all: what is written tells. */
+static void odd_sizes_run(struct fixture *fixture, unsigned number)
+{
+    static const struct {
+        const char *options;
+        uint64_t total, floor;
+    } cases[] = {{"size=0", 0, 0}, {"size=8E", 1ULL << 63, 1 << 30}};
+    struct err err = ERR_INIT;
+    struct fixture disk;
+    uint64_t total;
+    uint64_t free_bytes;
+    uint32_t crc;
+    struct store *store = tmpfs_store(fixture, cases[number].options, &disk);
+    store_space(store, &total, &free_bytes);
+    REQUIRE(total == cases[number].total && free_bytes <= total);
+    REQUIRE(store_floor_bytes(store) == cases[number].floor);
+    REQUIRE(fixture_fill(store, 1, 400000, 100000, &crc, &err) == 0);
+}
+
+static void test_odd_sizes(void **state) /* row 78 */
+{
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(child_wait(child_start(*state, i, odd_sizes_run)), 0);
+}
+
 static void test_full_disk(void **state) /* rows 57, 71 */
 {
     assert_int_equal(child_wait(child_start(*state, 0, full_disk_run)), 0);
@@ -146,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORE_TEST(test_read_only_shares_serve_what_is_there),
         STORE_TEST(test_full_disk),
+        STORE_TEST(test_odd_sizes),
     };
     umask(077); /* what others must read is readable all the same */
     return cmocka_run_group_tests(tests, NULL, NULL);

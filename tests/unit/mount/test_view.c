@@ -238,8 +238,7 @@ static void bind_views_show_the_tree_and_nothing_else(void **state)
                              .data_fds = {fds[0], fds[1]},
                              .data_count = 2,
                              .form = VIEW_BINDS,
-                             .noexec = true,
-                             .tree = &small_tree};
+                             .noexec = true};
     mount_ok(&spec, "target");
     assert_int_equal(world_mounts_below("target"), 4);
     assert_int_equal(names_in("target", names, sizeof(names)), 2);
