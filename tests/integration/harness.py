@@ -113,7 +113,7 @@ class Plugin:
     everyone = []
 
     def __init__(self, name):
-        self.dir = WORK / f"{name}-{next(self.numbers)}"
+        self.dir = WORK / f"{name[:14]}-{next(self.numbers)}"  # sockets lie below it, whose paths have 107 bytes
         self.socket = self.dir / "run" / "csi.sock"
         self.socket.parent.mkdir(mode=0o700, parents=True)
         self.log_path = self.dir / "plugin.log"
