@@ -168,6 +168,14 @@ static int set_http_endpoint(const struct setting *setting, const char **field, 
     return 0;
 }
 
+static int set_no_events(const struct setting *setting, const char **field, struct err *err)
+{
+    (void)field;
+    (void)err;
+    setting->config->events = false;
+    return 0;
+}
+
 static int set_no_pod_info(const struct setting *setting, const char **field, struct err *err)
 {
     (void)field;
@@ -224,6 +232,8 @@ static const struct option {
      "ADDRESS:PORT or :PORT to serve /healthz, /readyz and /metrics at (default: not served)"},
     {"--fetcher-uid", "UID", NULL, "65532", NO_FIELD, set_fetcher_uid, CONFIG_NODE,
      "user that downloads and owns the stores (default 65532)"},
+    {"--no-events", NULL, NULL, NULL, NO_FIELD, set_no_events, CONFIG_NODE,
+     "write no events on the pods that wait for their inputs"},
     {"--no-pod-info", NULL, NULL, NULL, NO_FIELD, set_no_pod_info, CONFIG_NODE,
      "do not insist on the pod's name in requests: for trying without Kubernetes"},
     {"--kube-url", "URL", NULL, NULL, FIELD(kube.url), set_kube_url, BOTH,
@@ -324,7 +334,7 @@ static int default_node_id(struct arena *arena, struct config *config, struct er
 int config_parse(enum config_command command, int argc, char **argv, struct arena *arena, struct config *out,
                  struct err *err)
 {
-    struct config config = {.pod_info = true, .registers = true};
+    struct config config = {.pod_info = true, .events = true, .registers = true};
     if (apply_initial(command, arena, &config, err) != 0 ||
         apply_arguments(command, argc, argv, arena, &config, err) != 0)
         return -1;

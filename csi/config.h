@@ -34,6 +34,7 @@ struct config {
     const char *startup_taint;    /* --startup-taint; "": none is taken away */
     uid_t fetcher_uid;            /* --fetcher-uid */
     bool registers;               /* false with --no-register: a registrar beside us does it */
+    bool events;                  /* false with --no-events */
     bool pod_info;                /* false with --no-pod-info */
     enum log_level log_level;     /* --log-level */
     enum log_format log_format;   /* --log-format */

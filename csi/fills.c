@@ -215,6 +215,15 @@ int fills_wait(struct fills *fills, const struct fills_request *request, const s
     return result == 0 ? result_read(result_fd, max_files, arena, out, err) : -1;
 }
 
+int64_t fills_started_ms(struct fills *fills, const char *volume_id)
+{
+    pthread_mutex_lock(&fills->locked.mutex);
+    const struct fills_job *job = fills_job_find_locked(fills, volume_id);
+    int64_t started_ms = job ? job->started_ms : clock_monotonic_ms();
+    pthread_mutex_unlock(&fills->locked.mutex);
+    return started_ms;
+}
+
 size_t fills_running(struct fills *fills)
 {
     pthread_mutex_lock(&fills->locked.mutex);

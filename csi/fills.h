@@ -65,6 +65,9 @@ int fills_wait(struct fills *fills, const struct fills_request *request, const s
 /* Unpublish: cancels the volume's fill if there is one and waits for its end until deadline_ms. */
 void fills_cancel(struct fills *fills, const char *volume_id, int64_t deadline_ms);
 
+/* When the volume's fill began, clock_monotonic_ms() scale; the time now when it has none. */
+int64_t fills_started_ms(struct fills *fills, const char *volume_id);
+
 /* How many are under way. */
 size_t fills_running(struct fills *fills);
 

@@ -126,7 +126,7 @@ const struct metric_description metric_table[METRIC_COUNT] = {
          {"result"},
          NULL,
          0,
-         "Kubernetes events on pods. result: sent, merged (a newer one took its place), failed (the API server "
+         "Kubernetes events on pods. result: sent, merged (another of the same volume and reason stands for it), failed (the API server "
          "refused or did not answer), dropped (too many)."},
     [METRIC_REGISTERED] = {OURS("registered"),
                            METRIC_GAUGE,

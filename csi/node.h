@@ -8,6 +8,7 @@
 #include "csi/config.h"
 #include "csi/dispatch.h"
 #include "csi/driver_object.h"
+#include "csi/events.h"
 #include "csi/fills.h"
 #include "csi/guard.h"
 #include "csi/metrics.h"
@@ -26,6 +27,7 @@ struct node {
     struct guards *guards;
     struct shares *shares;
     struct metrics *metrics; /* NULL: nothing is counted */
+    struct events *events;   /* NULL without Kubernetes */
     int state_fd;
     int layers_fd;
     const char *selinux_context; /* NULL where SELinux is off */

@@ -180,6 +180,19 @@ static int open_health(struct plugin *plugin, struct err *err)
     return plugin->health ? 0 : err_prefix(err, "--http-endpoint");
 }
 
+static int open_events(struct node *node, struct err *err)
+{
+    const struct events_config config = {
+        .kube = node->kube,
+        .source = {node->config->driver_name, node->config->node_id},
+        .metrics = node->metrics,
+    };
+    if (!node->config->events)
+        return 0;
+    node->events = events_new(&config, err);
+    return node->events ? 0 : -1;
+}
+
 /* Before anything is served: what the CSIDriver object says decides who may have a volume. */
 static int open_kubernetes(struct plugin *plugin, struct err *err)
 {
@@ -195,7 +208,7 @@ static int open_kubernetes(struct plugin *plugin, struct err *err)
         return -1;
     if (config->pod_info)
         node->driver_object = driver_object_new(node->kube, config->driver_name, err);
-    return config->pod_info && !node->driver_object ? -1 : 0;
+    return config->pod_info && !node->driver_object ? -1 : open_events(node, err);
 }
 
 static struct class_source *open_classes(const struct node *node, struct err *err)
@@ -253,6 +266,7 @@ static void stop(struct plugin *plugin)
     records_free(node->records);
     guards_free(node->guards);
     class_source_free(node->classes);
+    events_free(node->events);
     metrics_free(node->metrics);
     driver_object_free(node->driver_object);
     kube_free(node->kube);

@@ -136,8 +136,21 @@ int publication_fill(struct publication *publication, struct err *err)
         .store_fd = publication->share.root_fd,
         .local_store_fd = publication->local.root_fd,
     };
-    return fills_wait(publication->node->fills, &fill, &publication->call, publication->hold_ms, publication->arena,
-                      &publication->filled, err);
+    int64_t started_ms = fills_started_ms(publication->node->fills, publication->fill_id);
+    for (;;) {
+        struct err cause = ERR_INIT;
+        int64_t until_ms = notice_due_ms(publication, started_ms);
+        if (fills_wait(publication->node->fills, &fill, &publication->call, until_ms, publication->arena,
+                       &publication->filled, &cause) == 0)
+            return 0;
+        if (cause.code == ERR_BUSY && until_ms < publication->hold_ms && clock_monotonic_ms() >= until_ms) {
+            notice_progress(publication, cause.message);
+            continue;
+        }
+        *err = cause;
+        notice_failed(publication, err);
+        return -1;
+    }
 }
 
 /* The store that the pod's reads go to. */
