@@ -246,6 +246,7 @@ static void handle(struct events *events, const struct queued *queued)
 static void *events_thread(void *argument)
 {
     struct events *events = argument;
+    pthread_setname_np(pthread_self(), "events");
     for (struct queued *queued; (queued = queue_take(events)) != NULL; queued_free(queued))
         handle(events, queued);
     return NULL;

@@ -55,6 +55,7 @@ static bool wait_for_work(struct health_probe *probe)
 static void *probe_thread(void *argument)
 {
     struct health_probe *probe = argument;
+    pthread_setname_np(pthread_self(), "health-probe");
     while (wait_for_work(probe)) {
         struct err cause = ERR_INIT;
         ask(probe->endpoint, &cause);

@@ -195,6 +195,7 @@ static void round_of_events(struct server *server)
 static void *io_main(void *argument)
 {
     struct server *server = argument;
+    pthread_setname_np(pthread_self(), "grpc-io");
     while (!drained(server, clock_monotonic_ms()))
         round_of_events(server);
     while (server->connections)

@@ -16,8 +16,8 @@ import nginx
 import s3
 import selftest
 
-MODULES = ("rows_requests", "rows_attributes", "rows_urls", "rows_http", "rows_limits", "fills", "sources", "kubernetes", "leftovers",
-           "claims")
+MODULES = ("rows_requests", "rows_attributes", "rows_urls", "rows_http", "rows_limits", "fills", "sources", "kubernetes", "observe",
+           "leftovers", "claims")
 WORKERS = 6
 # None of these may appear in any log: passwords, keys and tokens of the tests, bodies of error pages, signed queries.
 SECRETS = (s3.SECRET_KEY, "swordfish", "token-of-the-pod", "signature-of-a-url", "token-of-the-node", hostile.SECRET_BODY.decode())
