@@ -15,7 +15,7 @@ void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
 int log_parse_level(const char *name, enum log_level *out); /* error warning info debug; -1 otherwise */
 
-const char *log_format_name(void); /* of the format set */
+const char *log_format_name(void);                            /* of the format set */
 int log_parse_format(const char *name, enum log_format *out); /* text json; -1 otherwise */
 
 /* log_event(LOG_INFO, "volume_published", "volume", id, "bytes", text, NULL): pairs of text, closed by NULL; a NULL

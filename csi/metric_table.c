@@ -120,14 +120,14 @@ const struct metric_description metric_table[METRIC_COUNT] = {
                                   NULL,
                                   0,
                                   "Mount helpers that hang in the kernel now, waiting for a server."},
-    [METRIC_EVENTS] =
-        {OURS("events_total"),
-         METRIC_COUNTER,
-         {"result"},
-         NULL,
-         0,
-         "Kubernetes events on pods. result: sent, merged (another of the same volume and reason stands for it), failed (the API server "
-         "refused or did not answer), dropped (too many)."},
+    [METRIC_EVENTS] = {OURS("events_total"),
+                       METRIC_COUNTER,
+                       {"result"},
+                       NULL,
+                       0,
+                       "Kubernetes events on pods. result: sent, merged (another of the same volume and reason stands "
+                       "for it), failed (the API server "
+                       "refused or did not answer), dropped (too many)."},
     [METRIC_REGISTERED] = {OURS("registered"),
                            METRIC_GAUGE,
                            {NULL},
