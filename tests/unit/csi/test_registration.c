@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "csi/registration.h"
 #include "csi/server.h"
-#include "scratch.h"
+#include "tests/unit/csi/scratch.h"
 
 #define DIR_75 "/var/lib/kubelet-of-a-node-whose-directories-have-rather-long-names/plugins"
 
