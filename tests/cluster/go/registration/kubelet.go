@@ -112,7 +112,7 @@ type host struct {
 	fakeHost
 }
 
-func (host) GetMounter() mount.Interface      { return mount.New("") }
+func (host) GetMounter() mount.Interface     { return mount.New("") }
 func (host) GetHostUtil() hostutil.HostUtils { return hostutil.NewHostUtil() }
 
 type kubelet struct {

@@ -31,6 +31,7 @@ var tests = []test{
 	{"wrong-directory", wrongDirectory},
 	{"authority-is-a-path", authority},
 	{"get-info-under-slow-publishes", getInfoUnderLoad},
+	{"readyz-follows-kubelet", readyz},
 	{"volume-through-kubelets-mounter", volumeThroughMounter},
 	{"volume-that-cannot-be", volumeRefused},
 }
