@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "csi/message.h"
 #include "csi/state_file.h"
 
@@ -26,7 +27,7 @@ static json_t *created_to_json(const struct create_request *request)
     return object;
 }
 
-/* Keeps the record that is there. A damaged one is replaced: all of it follows from the request. */
+/* A record that cannot be read or written (damaged, a full disk) is no reason to fail: all of it follows from the request. */
 static int remember(const struct controller *controller, const struct create_request *request, struct arena *arena,
                     struct err *err)
 {
@@ -35,22 +36,19 @@ static int remember(const struct controller *controller, const struct create_req
     struct err cause = ERR_INIT;
     file_of(request->id, file);
     json_t *found = state_file_read(controller->records_fd, file, &cause);
-    int failed = found ? state_get_text(found, "digest", SHA256_HEX, arena, &digest, &cause) : -1;
+    bool is_known = found && state_get_text(found, "digest", SHA256_HEX, arena, &digest, &cause) == 0;
     json_decref(found);
-    if (!failed && strcmp(digest, request->digest) == 0)
+    if (is_known && strcmp(digest, request->digest) == 0)
         return 0;
-    if (!failed)
+    if (is_known)
         return err_set(err, ERR_EXISTS,
                        "a volume of this name exists with other parameters or capabilities: "
                        "delete the claim and make it anew");
-    if (cause.code != ERR_NOT_FOUND && cause.code != ERR_CORRUPT) {
-        *err = cause;
-        return -1;
-    }
     json_t *object = created_to_json(request);
-    failed = state_file_write(controller->records_fd, file, object, err);
+    if (state_file_write(controller->records_fd, file, object, &cause) != 0)
+        log_event(LOG_WARNING, "volume_not_recorded", "volume", request->id, "error", cause.message, NULL);
     json_decref(object);
-    return failed;
+    return 0;
 }
 
 /* What the claim says now: a claim that was mended after an error is read anew. */

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import itertools
 import shutil
+import subprocess
 import threading
 import time
 import uuid
@@ -270,6 +271,27 @@ def repeated(_):
             call.join()
         need(len(answers) == 16 and all(answer == first for answer in answers), f"{len(answers)} answers")
         claim.delete()
+
+
+@test("claims a-full-state-directory")
+def full_disk(_):
+    """Records are a convenience: volumes are made and deleted without them."""
+    with Cluster("claims-full") as cluster:
+        state = cluster.controller.state
+        cluster.controller.stop()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=16k,mode=700,uid={harness.Controller.UID}", "records", state], check=True)
+        try:
+            cluster.controller.start()
+            claims = [cluster.claim({INPUTS: f"https://data.example.com/{number}"}) for number in range(10)]
+            first = [claim.create() for claim in claims]
+            need("volume_not_recorded" in cluster.controller.log(), "the directory was not full")
+            need([claim.create() for claim in claims] == first, "not idempotent")
+            for claim in claims:
+                claim.delete()
+            need(not list(state.iterdir()), lambda: f"left: {list(state.iterdir())}")
+        finally:
+            cluster.controller.stop()
+            subprocess.run(["umount", state], check=True)
 
 
 @test("claims sigterm-while-the-api-hangs", slow=True)
