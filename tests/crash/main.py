@@ -96,8 +96,9 @@ def crash(world, point, variant):
         node.hit.parent.mkdir()
         node.hit.parent.chmod(0o777)
         volume = Volume(node, world.origin, kind, storage_class)
-        step, _ = run_until_hit(node, volume, point, variant == "node")
+        step, error = run_until_hit(node, volume, point, variant == "node")
         need(step, f"{point} was never hit: this kill proves nothing")
+        need(not error or error.code() in NON_FINAL, lambda: f"{step} failed for good: {error.code().name}: {error.details()}")
         if node.process.poll() is not None:
             node.start(node.environment)
         need(len(volume.mounts()) <= 1, lambda: f"mounts after the crash: {volume.mounts()}")

@@ -318,7 +318,9 @@ def claim(world):
     """Create, stage, publish, unpublish, unstage, delete, as a provisioner and kubelet do it."""
     node, pod = world.node, world.node.pod("claim")
     url = world.file("claim.txt", b"claimed")
-    volume = create(world, name="pvc-claim", parameters={"inputs": url, "allowedAddresses": "127.0.0.0/8"}).volume
+    parameters = {"inputs": url, "allowedAddresses": "127.0.0.0/8"}
+    volume = create(world, name="pvc-claim", parameters=parameters).volume
+    need(dict(volume.volume_context) == parameters, volume.volume_context)
     staging = node.kubelet / "plugins/staging-claim"
     staging.mkdir(parents=True)
     shared = {"volume_id": volume.volume_id, "staging_target_path": str(staging), "volume_capability": capability(),
