@@ -72,7 +72,8 @@ static inline struct origin_object origin_look(struct origin *origin, const stru
     struct origin_object none = {.status = 404};
     pthread_mutex_lock(&origin->locked.mutex);
     struct origin_object *object = origin_find(origin, request->path);
-    while (object && !request->is_probe && object->hold && !atomic_load(&origin->stop)) {
+    while (object && !request->is_probe && object->hold && object->gets >= object->hold_after &&
+           !atomic_load(&origin->stop)) {
         pthread_mutex_unlock(&origin->locked.mutex);
         poll(NULL, 0, 2);
         pthread_mutex_lock(&origin->locked.mutex);

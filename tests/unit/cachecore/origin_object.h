@@ -36,6 +36,7 @@ struct origin_object {
     int wrong_count;       /* so many GETs get a flipped byte, unless they come with no-cache and wrong_count_cached */
     int slow;              /* so many ms before each 16 KiB of a body */
     int hold;              /* GETs wait while it is 1 */
+    int hold_after;        /* but so many are answered first */
     const unsigned char *next_data; /* with next_etag: served after change_after GETs */
     const char *next_etag;
     int change_after;

@@ -143,7 +143,7 @@ static void test_resume(void **state)
     struct fixture *fixture = *state;
     pthread_t thread;
     struct run *first = run_new(fixture, "@/big");
-    serve(fixture, (struct origin_object){.path = "/big", .etag = "\"v1\"", .slow = 20});
+    serve(fixture, (struct origin_object){.path = "/big", .etag = "\"v1\"", .hold = 1, .hold_after = 8});
     assert_int_equal(pthread_create(&thread, NULL, run_fill, first), 0);
     hold_await(fixture, first, SIZE / 4);
     atomic_store(&first->cancel, true);
@@ -151,6 +151,7 @@ static void test_resume(void **state)
     expect_error(first, ERR_CANCELLED, "cancelled");
     assert_int_equal(incoming_count(fixture), 2);
     uint64_t before = first->progress.bytes_fetched;
+    origin_hold(fixture->origin, "/big", 0);
     struct run *second = run_new(fixture, "@/big");
     second->store = fixture_store(fixture, "store");
     second->engine = engine_new(&(struct engine_config){.transfers = 2, .part_size = PART});
