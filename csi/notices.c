@@ -124,10 +124,11 @@ static void tell_published(const struct publication *publication, const struct t
     str_human_bytes(totals->missed, missed);
     str_printf(&text, "%zu input%s ready after ", inputs, inputs == 1 ? "" : "s");
     time_print(took_ms, &text);
-    str_printf(&text, ": %s %s, %s were in the cache", missed,
-               totals->missed > 0 && publication->filled.bytes_fetched == 0 ? "came with another pod's download"
-                                                                            : "downloaded",
-               hit);
+    if (totals->missed > 0)
+        str_printf(&text, ": %s %s", missed,
+                   publication->filled.bytes_fetched > 0 ? "downloaded" : "came with another pod's download");
+    if (totals->hit > 0)
+        str_printf(&text, "%s %s were in the cache", totals->missed > 0 ? "," : ":", hit);
     post(publication, EVENT_READY, text.data);
 }
 

@@ -271,6 +271,28 @@ static void test_flood(void **state)
     events_free(events);
 }
 
+/* What waits for its turn gives way to a newer one: of a burst's rest the last is sent, once. */
+static void test_merged(void **state)
+{
+    (void)state;
+    _cleanup_(kube_freep) struct kube *kube = client(server.url);
+    _cleanup_(metrics_freep) struct metrics *metrics = metrics_new();
+    _cleanup_(events_freep) struct events *events = machine(kube, metrics);
+    char text[32];
+    struct event event = event_of(EVENT_COPYING, "merged", text);
+    for (int i = 1; i <= 1000; i++) {
+        snprintf(text, sizeof(text), "cached %d of 1000", i);
+        events_post(events, &event);
+    }
+    double merged = counted(metrics, "merged");
+    assert_true(merged > 900);
+    wait_for(metrics, "sent", 1000 - merged, 10000);
+    json_t *object = stored(kube, &event);
+    assert_string_equal(text_at(object, "message"), "cached 1000 of 1000");
+    assert_int_equal(json_integer_value(json_object_get(object, "count")), 1000 - (json_int_t)merged);
+    json_decref(object);
+}
+
 /* Nobody listens at the API's address: posting costs nothing, what cannot be sent is given up, the end comes soon. */
 static void test_nobody_there(void **state)
 {
@@ -288,6 +310,7 @@ static void test_nobody_there(void **state)
         events_post(events, &event);
     }
     wait_for(metrics, "failed", 6, 3000); /* no more tries while it is away */
+    assert_true(counted(metrics, "merged") == 0);
     int64_t start_ms = clock_monotonic_ms();
     events_free(events);
     assert_true(clock_monotonic_ms() - start_ms < 3500);
@@ -318,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_sent_and_renewed),
         cmocka_unit_test(test_failures_once_a_minute),
         cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_merged),
         cmocka_unit_test(test_nobody_there),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);

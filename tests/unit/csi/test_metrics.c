@@ -113,10 +113,13 @@ static void test_label_bound(void **state)
     assert_non_null(strstr(out.data, "share_up{class=\"other\"} 1\n"));
 }
 
-#define ADDITIONS 20000
+#define ADDITIONS 200000
+
+static pthread_barrier_t together;
 
 static void *add_many(void *metrics)
 {
+    pthread_barrier_wait(&together);
     for (int i = 0; i < ADDITIONS; i++) {
         metrics_add(metrics, METRIC_FETCHER_RESTARTS, 1, NULL);
         metrics_observe(metrics, METRIC_PUBLISH, 1, "a", "hit", NULL);
@@ -130,13 +133,14 @@ static void test_threads(void **state)
     _cleanup_(metrics_freep) struct metrics *metrics = metrics_new();
     _cleanup_(str_deinitp) struct str out = STR_INIT;
     pthread_t threads[4];
+    pthread_barrier_init(&together, NULL, 4);
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, add_many, metrics), 0);
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     metrics_print(metrics, &out);
-    assert_non_null(strstr(out.data, "fetcher_restarts_total 80000\n"));
-    assert_non_null(strstr(out.data, "publish_seconds_count{class=\"a\",outcome=\"hit\"} 80000\n"));
+    assert_non_null(strstr(out.data, "fetcher_restarts_total 800000\n"));
+    assert_non_null(strstr(out.data, "publish_seconds_count{class=\"a\",outcome=\"hit\"} 800000\n"));
 }
 
 /* Names and help that Prometheus takes, and buckets that grow. */
