@@ -236,7 +236,7 @@ void health_free(struct health *health)
 uint16_t health_port(const struct health *health)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(health->daemon, MHD_DAEMON_INFO_LISTEN_FD);
-    struct sockaddr_in6 address;
+    struct sockaddr_in6 address = {.sin6_family = AF_UNSPEC};
     socklen_t len = sizeof(address);
     if (getsockname(info->listen_fd, (struct sockaddr *)&address, &len) != 0)
         return 0;
