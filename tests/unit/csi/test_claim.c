@@ -12,7 +12,9 @@
 #include "csi/controller.h"
 
 #define UID "0b7c1d52-6a0e-4f6e-9a52-1a2b3c4d5e6f"
-#define OURS(name) CLAIM_ANNOTATIONS name
+#define KEY "csi.sharedcache.io/inputs"
+#define KEY_FROM "csi.sharedcache.io/inputs-from"
+#define KEY_COPY "csi.sharedcache.io/copy-policy"
 #define INPUTS "https://data.example.com/a -> b/"
 #define PAIRS_MAX 8
 
@@ -40,9 +42,9 @@ static void test_good(void **state)
 {
     (void)state;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
-    const char *plain[] = {OURS("inputs"), INPUTS, "other.example.com/inputs", "x", NULL};
-    const char *from[] = {OURS("inputs-from"), "s3://bucket/list", OURS("copy-policy"), "copy", NULL};
-    const char *old[] = {OURS("inputs"), INPUTS, "volume.beta.kubernetes.io/storage-class", "old", NULL};
+    const char *plain[] = {KEY, INPUTS, "other.example.com/inputs", "x", NULL};
+    const char *from[] = {KEY_FROM, "s3://bucket/list", KEY_COPY, "copy", NULL};
+    const char *old[] = {KEY, INPUTS, "volume.beta.kubernetes.io/storage-class", "old", NULL};
     struct claim claim;
     struct err err = ERR_INIT;
     assert_int_equal(parse(arena, plain, "shared", false, &claim, &err), 0);
@@ -67,24 +69,24 @@ static const struct {
 } bad_cases[] = {
     {{NULL}, "shared", false, {"'csi.sharedcache.io/inputs' is missing", "set it in the claim's metadata.annotations"}},
     {{NULL}, "shared", true, {"'csi.sharedcache.io/inputs' is missing", "the pod's volumeClaimTemplate"}},
-    {{OURS("inputs"), INPUTS, NULL}, NULL, false, {"spec.storageClassName is missing", ""}},
-    {{OURS("input"), INPUTS, NULL}, "shared", false, {"unknown annotation 'csi.sharedcache.io/input'", "inputs-from"}},
-    {{OURS("Inputs"), INPUTS, NULL}, "shared", false, {"unknown annotation 'csi.sharedcache.io/Inputs'", "there are"}},
-    {{OURS("inputs"), INPUTS, OURS("inputs-from"), "s3://bucket/l", NULL},
+    {{KEY, INPUTS, NULL}, NULL, false, {"spec.storageClassName is missing", ""}},
+    {{"csi.sharedcache.io/input", INPUTS, NULL},
      "shared",
      false,
-     {"exclude each other", "remove"}},
-    {{OURS("inputs"), "https://a.example/x\nftp://a.example/y", NULL},
+     {"unknown annotation 'csi.sharedcache.io/input'", "inputs-from"}},
+    {{"csi.sharedcache.io/Inputs", INPUTS, NULL},
+     "shared",
+     false,
+     {"unknown annotation 'csi.sharedcache.io/Inputs'", "there are"}},
+    {{KEY, INPUTS, KEY_FROM, "s3://bucket/l", NULL}, "shared", false, {"exclude each other", "remove"}},
+    {{KEY, "https://a.example/x\nftp://a.example/y", NULL},
      "shared",
      false,
      {"annotation 'csi.sharedcache.io/inputs'", "line 2"}},
-    {{OURS("inputs"), "# nothing\n", NULL}, "shared", false, {"inputs name nothing", "annotation"}},
-    {{OURS("inputs"), "", NULL}, "shared", false, {"inputs name nothing", "annotation"}},
-    {{OURS("inputs-from"), "list.txt", NULL}, "shared", false, {"annotation 'csi.sharedcache.io/inputs-from'", ""}},
-    {{OURS("inputs"), INPUTS, OURS("copy-policy"), "auto", NULL},
-     "shared",
-     false,
-     {"'auto' is neither", "copy-policy"}},
+    {{KEY, "# nothing\n", NULL}, "shared", false, {"inputs name nothing", "annotation"}},
+    {{KEY, "", NULL}, "shared", false, {"inputs name nothing", "annotation"}},
+    {{KEY_FROM, "list.txt", NULL}, "shared", false, {"annotation 'csi.sharedcache.io/inputs-from'", ""}},
+    {{KEY, INPUTS, KEY_COPY, "auto", NULL}, "shared", false, {"'auto' is neither", "copy-policy"}},
 };
 
 static void test_bad(void **state)
