@@ -88,7 +88,7 @@ def wait_until(condition, seconds, what):
         if value:
             return value
         time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
 
 
 def capability(mode=MODE.SINGLE_NODE_WRITER, mount=True):

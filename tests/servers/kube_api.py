@@ -99,6 +99,7 @@ def merge_patch(document, patch):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     timeout = 30
 
     def log_message(self, *_):

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <string.h>
 
 #include "csi/class_kube.h"
@@ -78,9 +79,7 @@ static enum err_code get(struct class_source *source, const char *name, unsigned
     snprintf(full, sizeof(full), "%s-%u", name, number);
     if (class_get(source, full, arena, &class, &err) != 0)
         return err.code;
-    assert_string_equal(class.name, full);
-    assert_int_equal(class.max_files, number + 1);
-    return ERR_NONE;
+    return strcmp(class.name, full) == 0 && class.max_files == number + 1 ? ERR_NONE : ERR_INTERNAL;
 }
 
 static void a_class_is_read_as_from_a_file(void **state)
@@ -120,10 +119,47 @@ static void memory_is_bounded_and_holds_ours(void **state)
     assert_int_equal(get(world->source, "theirs", EACH - 1), ERR_UNAVAILABLE);
 }
 
+#define CALLERS 8
+
+struct caller {
+    pthread_t thread;
+    struct class_source *source;
+    unsigned number;
+    unsigned wrong;
+};
+
+/* Names that everybody wants, that one alone wants, and that push others out. */
+static void *caller_run(void *context)
+{
+    struct caller *caller = context;
+    for (unsigned i = 0; i < 12; i++) {
+        caller->wrong += get(caller->source, "ours", i % 3) != ERR_NONE;
+        caller->wrong += get(caller->source, "ours", (caller->number * 7 + i) % EACH) != ERR_NONE;
+        caller->wrong += get(caller->source, "theirs", i % 2) != ERR_INVALID;
+        caller->wrong += get(caller->source, "nobodys", i % 2) != ERR_NOT_FOUND;
+    }
+    return NULL;
+}
+
+static void callers_at_once_get_what_they_asked_for(void **state)
+{
+    struct world *world = *state;
+    struct caller callers[CALLERS];
+    for (unsigned i = 0; i < CALLERS; i++) {
+        callers[i] = (struct caller){.source = world->source, .number = i};
+        assert_int_equal(pthread_create(&callers[i].thread, NULL, caller_run, &callers[i]), 0);
+    }
+    for (unsigned i = 0; i < CALLERS; i++) {
+        assert_int_equal(pthread_join(callers[i].thread, NULL), 0);
+        assert_int_equal(callers[i].wrong, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_class_is_read_as_from_a_file, start, stop),
+        cmocka_unit_test_setup_teardown(callers_at_once_get_what_they_asked_for, start, stop),
         cmocka_unit_test_setup_teardown(memory_is_bounded_and_holds_ours, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
