@@ -16,7 +16,7 @@ import nginx
 import s3
 import selftest
 
-MODULES = ("rows_requests", "rows_attributes", "rows_urls", "rows_http", "rows_limits", "fills", "sources", "kubernetes", "observe",
+MODULES = ("rows_requests", "rows_attributes", "rows_urls", "rows_names", "rows_http", "rows_limits", "fills", "sources", "kubernetes", "observe",
            "leftovers", "claims")
 WORKERS = 6
 # None of these may appear in any log: passwords, keys and tokens of the tests, bodies of error pages, signed queries.
