@@ -56,7 +56,7 @@ struct fills_result {
 
 /*
  * Starts the volume's fill or joins it, and waits until it ends, until deadline_ms, or until call->cancel_fd is readable. 0: done, *out
- * is in arena. ERR_BUSY at the deadline: it goes on; the message is for people: "cached 41.2 of 141.0 GiB (29%), 310.0 MiB/s, about 5 min left".
+ * is in arena. ERR_BUSY at the deadline: it goes on; the message is for people: "cached 41.2 of 141.0 GiB (29 percent), 310.0 MiB/s, about 5 min left".
  * Other errors: the fill's own; it is over and forgotten (a later call starts anew).
  */
 int fills_wait(struct fills *fills, const struct fills_request *request, const struct rpc_call *call,

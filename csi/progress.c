@@ -73,7 +73,7 @@ static void bytes_text(const struct progress *progress, int64_t now_ms, struct s
     double rate = progress_rate(progress, now_ms);
     str_append_text(out, progress->last.stage == FILL_COPYING ? "copied to the node " : "cached ");
     amounts_text(done, total, out);
-    str_printf(out, " (%u%%)", total > 0 ? (unsigned)((double)done / (double)total * 100) : 100u);
+    str_printf(out, " (%u percent)", total > 0 ? (unsigned)((double)done / (double)total * 100) : 100u);
     if (rate < 1) {
         if (done < total)
             str_append_text(out, ", waiting for the source");

@@ -21,5 +21,5 @@ void progress_add(struct progress *progress, const struct wire_report *report, i
 /* Bytes a second over the window; 0 when nothing is known. */
 double progress_rate(const struct progress *progress, int64_t now_ms);
 
-/* "cached 41.2 of 141.0 GiB (29%), 310.0 MiB/s, about 5 min left"; "asking the sources about 3 inputs". Appends to out. */
+/* "cached 41.2 of 141.0 GiB (29 percent), 310.0 MiB/s, about 5 min left"; "asking the sources about 3 inputs". Appends to out. */
 void progress_text(const struct progress *progress, int64_t now_ms, struct str *out);

@@ -327,7 +327,7 @@ def events_of_download(world):
             inputs = f"{world.hostile.url(path)}?X-Amz-Signature=signature-of-a-url -> data.bin\n{hit} -> hit.txt"
             waiting = pool.submit(pod.publish_as_kubelet, inputs, storageClass="api", timeout=120)
             first = the_event(api, pod, "InputCopying")
-            need(first["count"] == 1 and re.search(r"cached \d.* of 20\.0 MiB \(\d+%\)", first["message"]), first)
+            need(first["count"] == 1 and re.search(r"cached \d.* of 20\.0 MiB \(\d+ percent\)", first["message"]), first)
             renewed = wait_until(lambda: next((e for e in events(api, pod, "InputCopying") if e["count"] > 1), None), 20, "it is renewed")
             need(renewed["message"] != first["message"] and "iB/s, about " in renewed["message"], renewed)
             waiting.result(120)

@@ -260,7 +260,7 @@ static void test_deadline_join_and_result(void **state)
         struct waiting first = waiting_new(fixture, "v1", "slow");
         first.deadline_ms = clock_monotonic_ms() + 50;
         wait_run(&first);
-        is_told = strstr(first.err.message, "cached 50.0 of 200.0 MiB (25%)") != NULL;
+        is_told = strstr(first.err.message, "cached 50.0 of 200.0 MiB (25 percent)") != NULL;
         expect_error(&first, ERR_BUSY, "");
     }
     assert_true(is_told);
