@@ -19,7 +19,7 @@ from processes import Program, need_program, wait_until
 NAME = "node-1"
 ADDRESS = "10.250.0.1"
 API_PORT = 443
-CGROUPS = pathlib.Path("/sys/fs/cgroup")
+CGROUP_PREFIX = "sharedcache-e2e-"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 OURS = ("/var/lib", "/var/log", "/run")
 # What kubelet wants of the kernel, which no namespace keeps apart. It finds it there, and the machine's own values stay.
@@ -79,7 +79,7 @@ def kubelet_config(authority):
 
 
 def cgroup_parent():
-    return f"sharedcache-e2e-{pathlib.Path('/proc/self/ns/net').readlink().name[5:-1]}"
+    return f"{CGROUP_PREFIX}{pathlib.Path('/proc/self/ns/net').readlink().name[5:-1]}"
 
 
 def controllers():
@@ -151,6 +151,8 @@ class Node:
                 program.stop()
         kill_cgroups()
         remove_cgroups()
+        for name in KERNEL:
+            subprocess.run(["umount", f"/proc/sys/{name}"], stderr=subprocess.DEVNULL, check=False)
 
 
 def image_archive(directory, make, name):
@@ -186,13 +188,26 @@ def own_network():
 
 
 def make_cgroups():
+    """Also takes away those of runs that were killed."""
     for hierarchy in controllers():
+        for old in hierarchy.glob(f"{CGROUP_PREFIX}*"):
+            remove_empty(old)
         path = hierarchy / cgroup_parent()
         path.mkdir(exist_ok=True)
         # A cpuset without processors and memory takes no process.
         for name in ("cpuset.cpus", "cpuset.mems"):
             if (path / name).exists():
                 (path / name).write_text((hierarchy / name).read_text())
+
+
+def remove_empty(parent):
+    """False when one of the groups holds a process."""
+    for path, _, _ in os.walk(parent, topdown=False):
+        try:
+            os.rmdir(path)
+        except OSError:
+            return False
+    return True
 
 
 def cgroup_directories():
@@ -204,7 +219,10 @@ def cgroup_directories():
 def cgroup_processes():
     found = set()
     for path in cgroup_directories():
-        found.update(int(pid) for pid in (path / "cgroup.procs").read_text().split())
+        try:
+            found.update(int(pid) for pid in (path / "cgroup.procs").read_text().split())
+        except OSError:
+            continue  # it went meanwhile
     # 0: a process of another namespace, never one of ours.
     return found - {0, os.getpid()}
 
@@ -220,15 +238,18 @@ def kill_cgroups():
     wait_until(none_left, 30, "all containers end")
 
 
+def kill_shims():
+    """The runtime's own processes, one for each pod: they end when a machine does, but not with containerd."""
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and b"containerd-shim" in (entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (OSError, ProcessLookupError):
+            continue
+
+
 def remove_cgroups():
-    def removed():
-        for path in cgroup_directories():
-            try:
-                path.rmdir()
-            except OSError:
-                return False
-        return True
-    wait_until(removed, 30, "the cgroups go")
+    wait_until(lambda: all([remove_empty(hierarchy / cgroup_parent()) for hierarchy in controllers()]), 30, "the cgroups go")
 
 
 class Cluster:
