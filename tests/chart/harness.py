@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import traceback
@@ -18,8 +19,7 @@ CHART = ROOT / "deploy/helm/sharedcache-csi"
 EXAMPLES = ROOT / "deploy/examples"
 NAMESPACE = "sharedcache"
 RELEASE = "sharedcache"
-KUBERNETES = next(line.split()[2] for line in (ROOT / "tests/cluster/go/go.mod").read_text().splitlines()
-                  if line.startswith("require k8s.io/kubernetes "))
+KUBERNETES = re.search(r"^(?:require)?\s*k8s\.io/kubernetes (\S+)", (ROOT / "tests/cluster/go/go.mod").read_text(), re.M).group(1)
 
 TESTS = []
 

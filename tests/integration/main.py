@@ -173,6 +173,9 @@ def main():
         results = run_all(World(), sys.argv[1:])
     except BaseException:
         harness.log(f"not ok integration: {traceback.format_exc()}")
+        for plugin in harness.Plugin.everyone:
+            if plugin.process:
+                plugin.process.kill()
     finally:
         print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
         os._exit(0 if results and all(results) else 1)

@@ -75,6 +75,8 @@ func kubeletRestarted(w *world) {
 	k := w.startKubelet(0)
 	p := w.startPlugin()
 	k.registered(soon, w.socket)
+	// kubelet says that it has registered us before it tells us.
+	p.waitSays(soon, "event=registered")
 	before := inode(w.registration())
 	k.kill()
 	w.startKubelet(0).registered(soon, w.socket)
