@@ -190,6 +190,19 @@ class Held:
         self.ptrace(self.DETACH)
 
 
+def fill_queue(node):
+    """Connections that nobody accepts, until the queue is full."""
+    waiting = []
+    while True:
+        waiting.append(socket.socket(socket.AF_UNIX))
+        waiting[-1].setblocking(False)
+        try:
+            waiting[-1].connect(str(node.socket))
+        except BlockingIOError:
+            return waiting
+        need(len(waiting) < 10000, "a queue without end")
+
+
 @test("observe healthz-tells-of-a-server-that-hangs", slow=True)
 def healthz(world):
     watched = Watched()
@@ -205,6 +218,11 @@ def healthz(world):
                 statuses = [each.result(10)[0] for each in answers]
             need(statuses == [500] * 10, statuses)
             need(1 < time.monotonic() - started < 4, f"took {time.monotonic() - started:.1f} s")
+            waiting, started = fill_queue(node), time.monotonic()
+            time.sleep(1.1)
+            need(watched.ask("/healthz")[0] == 500 and time.monotonic() - started < 6, "cannot even connect")
+            for each in waiting:
+                each.close()
         wait_until(lambda: watched.ask("/healthz")[0] == 200, 10, "healthy again")
         need(watched.ask("/livez")[0] == 404 and watched.ask("/healthz", "POST")[0] == 405, "only what there is")
         node.pod("after").publish(world.file("observe/c.txt", b"c"))

@@ -218,31 +218,74 @@ static void test_stop(void **state)
     atomic_store(&held, false);
 }
 
-/* Whoever opens connections and says nothing keeps nobody out for longer than the idle time. */
+/* From 127.0.0.<last>: each is an address of its own to the endpoint. */
+static int silent_from(const struct health *health, uint8_t last)
+{
+    const struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(0x7f000000U | last)}};
+    const struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(health_port(health)), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&from, sizeof(from)), 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    send(fd, "GET /h", 6, MSG_NOSIGNAL);
+    return fd;
+}
+
+static size_t ended(const int *fds, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        char byte;
+        ssize_t got = recv(fds[i], &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        n += got == 0 || (got < 0 && errno != EAGAIN);
+    }
+    return n;
+}
+
+static void wait_for_ends(const int *fds, size_t count, size_t wanted, int64_t within_ms)
+{
+    int64_t until_ms = clock_monotonic_ms() + within_ms;
+    while (ended(fds, count) < wanted) {
+        if (clock_monotonic_ms() > until_ms)
+            fail_msg("%zu of %zu have ended, not %zu", ended(fds, count), count, wanted);
+        poll(NULL, 0, 20);
+    }
+}
+
+/* One address has 32 connections, and silent ones end after the idle time. */
 static void test_silent_connections(void **state)
 {
     (void)state;
     _cleanup_(server_freep) struct server *server = serve();
     _cleanup_(health_freep) struct health *health = listen_for(NULL);
     _cleanup_(str_deinitp) struct str text = STR_INIT;
+    int fds[60];
+    for (size_t i = 0; i < 60; i++)
+        fds[i] = silent_from(health, 2);
+    wait_for_ends(fds, 60, 28, 3000);
+    assert_int_equal(ask(health, GET("/readyz"), &text), 200); /* from another address */
+    wait_for_ends(fds, 60, 60, 12000);
+    for (size_t i = 0; i < 60; i++)
+        close(fds[i]);
+}
+
+/* Many addresses together do not keep anybody out: the oldest make room. */
+static void test_crowd(void **state)
+{
+    (void)state;
+    _cleanup_(server_freep) struct server *server = serve();
+    _cleanup_(health_freep) struct health *health = listen_for(NULL);
+    _cleanup_(str_deinitp) struct str text = STR_INIT;
     int fds[200];
-    for (size_t i = 0; i < 200; i++) {
-        fds[i] = connect_to(health);
-        send(fds[i], "GET /h", 6, MSG_NOSIGNAL);
-    }
-    size_t ended = 0;
-    int64_t until_ms = clock_monotonic_ms() + 12000;
-    while (ended < 200 && clock_monotonic_ms() < until_ms) {
-        char byte;
-        poll(NULL, 0, 50);
-        ended = 0;
-        for (size_t i = 0; i < 200; i++)
-            ended += recv(fds[i], &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 ? 1 : errno != EAGAIN;
-    }
-    assert_int_equal(ended, 200);
+    int64_t start_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < 200; i++)
+        fds[i] = silent_from(health, (uint8_t)(2 + i / 20));
+    assert_int_equal(ask(health, GET("/readyz"), &text), 200);
+    assert_true(clock_monotonic_ms() - start_ms < 4000);
+    wait_for_ends(fds, 104, 104, 1000); /* the oldest; 96 stay */
     for (size_t i = 0; i < 200; i++)
         close(fds[i]);
-    assert_int_equal(ask(health, GET("/healthz"), &text), 200);
 }
 
 static void test_addresses(void **state)
@@ -303,8 +346,13 @@ static int remove_scratch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages), cmocka_unit_test(test_refusals),           cmocka_unit_test(test_unhealthy),
-        cmocka_unit_test(test_stop),  cmocka_unit_test(test_silent_connections), cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_unhealthy),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_silent_connections),
+        cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_taken),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
