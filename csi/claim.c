@@ -33,11 +33,11 @@ static int missing(const json_t *metadata, struct err *err)
 {
     static const char what[] = "one input a line, such as 's3://bucket/model.bin -> models/model.bin'";
     if (is_of_pod(metadata))
-        return err_set(err, ERR_INVALID,
+        return err_set(err, ERR_PRECONDITION,
                        "the annotation '" CLAIM_ANNOTATIONS "inputs' is missing: set it in metadata.annotations of the "
                        "pod's volumeClaimTemplate, %s, and make the pod anew",
                        what);
-    return err_set(err, ERR_INVALID,
+    return err_set(err, ERR_PRECONDITION,
                    "the annotation '" CLAIM_ANNOTATIONS "inputs' is missing: set it in the claim's "
                    "metadata.annotations, %s; or '" CLAIM_ANNOTATIONS "inputs-from', the URL of such a list",
                    what);
@@ -93,6 +93,13 @@ static const char *get_class(struct arena *arena, const json_t *object, const js
     return old ? old : get_copy(arena, json_object_get(object, "spec"), "storageClassName");
 }
 
+int claim_mistake(struct err *err)
+{
+    if (err->code == ERR_INVALID)
+        err->code = ERR_PRECONDITION;
+    return -1;
+}
+
 int claim_parse(struct arena *arena, const json_t *object, struct claim *out, struct err *err)
 {
     const char *kind = text_get(object, "kind");
@@ -108,13 +115,13 @@ int claim_parse(struct arena *arena, const json_t *object, struct claim *out, st
     if (!kind || strcmp(kind, "PersistentVolumeClaim") != 0 || !claim.uid)
         return err_set(err, ERR_CORRUPT, "the API's answer is no PersistentVolumeClaim");
     if (!claim.storage_class || !claim.storage_class[0])
-        return err_set(err, ERR_INVALID, "spec.storageClassName is missing");
+        return err_set(err, ERR_PRECONDITION, "spec.storageClassName is missing");
     if (check_known(all, err) != 0)
-        return -1;
+        return claim_mistake(err);
     if (!claim.inputs && !claim.inputs_from)
         return missing(metadata, err);
     if (check_values(arena, &claim, err) != 0)
-        return -1;
+        return claim_mistake(err);
     *out = claim;
     return 0;
 }

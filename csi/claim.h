@@ -29,13 +29,17 @@ struct claim {
     const char *copy_policy; /* "direct" or "copy"; NULL: as the class says */
 };
 
-/* Pure. ERR_INVALID names the annotation, the line and the way out; ERR_CORRUPT: not a claim. */
+/* Pure. ERR_PRECONDITION names the annotation, the line and the way out; ERR_CORRUPT: not a claim. */
 int claim_parse(struct arena *arena, const json_t *object, struct claim *out, struct err *err);
 
 /*
- * Reads it from the API. What the codes make of the external-provisioner: ERR_NOT_FOUND, ERR_INVALID and ERR_PRECONDITION (we may
+ * Reads it from the API. What the codes make of the external-provisioner: ERR_NOT_FOUND and ERR_PRECONDITION (also when we may
  * not read claims) are final, so it gives up a claim that is gone; ERR_UNAVAILABLE and ERR_DEADLINE are not. All are tried again
- * while the claim is there.
+ * while the claim is there, and at once when it changes.
  */
 int claim_read(struct kube *kube, const struct claim_key *key, int64_t deadline_ms, struct arena *arena,
                struct claim *out, struct err *err);
+
+/* A mistake of the claim's author: ERR_INVALID becomes ERR_PRECONDITION. The request itself is right, and after INVALID_ARGUMENT the
+ * external-provisioner (from version 6) lets five minutes pass before it looks at the claim again, mended or not. Returns -1. */
+int claim_mistake(struct err *err);

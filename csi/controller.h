@@ -47,7 +47,8 @@ int create_request_parse(const Csi__V1__CreateVolumeRequest *message, struct are
 int create_request_alone(const struct create_request *request, struct arena *arena, struct context_map *out,
                          struct err *err);
 
-/* The class is checked, too, with its mount options and its share, and what it allows this claim. ERR_INVALID, ERR_DENIED. */
+/* The class is checked, too, with its mount options and its share, and what it allows this claim. ERR_INVALID for the class, ERR_DENIED,
+ * ERR_PRECONDITION for what the claim's author has to mend. */
 int create_request_claim(const struct create_request *request, const struct claim *claim, struct arena *arena,
                          struct context_map *out, struct err *err);
 

@@ -89,7 +89,7 @@ int create_request_claim(const struct create_request *request, const struct clai
     add(&context, "inputsFrom", claim->inputs_from);
     add(&context, "copyPolicy", claim->copy_policy);
     if (check_size(&context, err) != 0 || policy_volume(&class, &attributes, request->claim.namespace, arena, err) != 0)
-        return -1;
+        return claim_mistake(err);
     *out = context;
     return 0;
 }

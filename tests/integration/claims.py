@@ -133,7 +133,7 @@ def inputs_from(world):
             need(pod.read("listed.txt") == b"listed", "contents")
         claim.delete()
         refused = cluster.claim({FROM: listing, COPY: "copy"})
-        expect(Code.INVALID_ARGUMENT, refused.create, "StorageClass 'direct'", "podMayChoose")
+        expect(Code.FAILED_PRECONDITION, refused.create, "StorageClass 'direct'", "podMayChoose")
 
 
 @test("claims of-a-generic-ephemeral-volume")
@@ -141,7 +141,7 @@ def generic_ephemeral(world):
     url = world.file("claims/ephemeral.txt", b"for one pod")
     with Cluster("claims-ephemeral") as cluster:
         bare = cluster.claim({}, of_pod=True)
-        expect(Code.INVALID_ARGUMENT, bare.create, r"csi\.sharedcache\.io/inputs", "volumeClaimTemplate", "pod anew")
+        expect(Code.FAILED_PRECONDITION, bare.create, r"csi\.sharedcache\.io/inputs", "volumeClaimTemplate", "pod anew")
         claim = cluster.claim({INPUTS: url}, of_pod=True)
         volume = claim.create(mode=MODE.SINGLE_NODE_WRITER)
         with mounted(world.node, volume.volume_id, volume.volume_context, world.node.pod("eph"), MODE.SINGLE_NODE_WRITER) as pod:
@@ -155,14 +155,14 @@ def mended(_):
     with Cluster("claims-mended") as cluster:
         claim = cluster.claim({})
         where = f"claim 'team-a/{claim.name}'"
-        expect(Code.INVALID_ARGUMENT, claim.create, where, r"'csi\.sharedcache\.io/inputs' is missing", r"metadata\.annotations")
+        expect(Code.FAILED_PRECONDITION, claim.create, where, r"'csi\.sharedcache\.io/inputs' is missing", r"metadata\.annotations")
         need("volume=pvc-" in cluster.controller.log(), "the log does not name the volume")
         claim.annotate({"csi.sharedcache.io/input": "https://data.example.com/a"})
-        expect(Code.INVALID_ARGUMENT, claim.create, where, r"unknown annotation 'csi\.sharedcache\.io/input'")
+        expect(Code.FAILED_PRECONDITION, claim.create, where, r"unknown annotation 'csi\.sharedcache\.io/input'")
         claim.annotate({INPUTS: "https://data.example.com/a?X-Amz-Signature=signature-of-a-url\n\ngopher://data.example.com/b"})
-        expect(Code.INVALID_ARGUMENT, claim.create, where, "line 3", "scheme", absent=("signature-of-a-url",))
+        expect(Code.FAILED_PRECONDITION, claim.create, where, "line 3", "scheme", absent=("signature-of-a-url",))
         claim.annotate({INPUTS: "\n".join(f"https://data.example.com/{number:080}" for number in range(50))})
-        expect(Code.INVALID_ARGUMENT, claim.create, where, "4096", r"csi\.sharedcache\.io/inputs-from")
+        expect(Code.FAILED_PRECONDITION, claim.create, where, "4096", r"csi\.sharedcache\.io/inputs-from")
         need(not list(cluster.controller.state.iterdir()), "a record of what was refused")
         claim.annotate({INPUTS: "https://data.example.com/a"})
         need(claim.create().volume_context["inputs"] == "https://data.example.com/a", "mended")

@@ -26,7 +26,7 @@ static void try_claim(const struct claim *claim, struct arena *arena)
     struct context_map context;
     struct err err = ERR_INIT;
     if (create_request_claim(&request, claim, arena, &context, &err) != 0) {
-        assert(err.code == ERR_INVALID);
+        assert(err.code == ERR_PRECONDITION);
         return;
     }
     assert(context_check(&context, &err) == 0);
@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (object && claim_parse(arena, object, &claim, &err) == 0)
         try_claim(&claim, arena);
     else if (object)
-        assert(err.code == ERR_INVALID || err.code == ERR_CORRUPT || err.code == ERR_UNSUPPORTED);
+        assert(err.code == ERR_PRECONDITION || err.code == ERR_CORRUPT || err.code == ERR_UNSUPPORTED);
     json_decref(object);
     arena_free(arena);
     return 0;

@@ -98,7 +98,7 @@ static void test_bad(void **state)
         struct err err = ERR_INIT;
         assert_int_equal(
             parse(arena, bad_cases[i].annotations, bad_cases[i].storage_class, bad_cases[i].of_pod, &claim, &err), -1);
-        if (err.code != ERR_INVALID || !strstr(err.message, bad_cases[i].says[0]) ||
+        if (err.code != ERR_PRECONDITION || !strstr(err.message, bad_cases[i].says[0]) ||
             !strstr(err.message, bad_cases[i].says[1]))
             fail_msg("case %zu: %s '%s'", i, err_code_name(err.code), err.message);
     }
@@ -167,7 +167,7 @@ static const struct {
     {{"shareType", "nfs", "share", "h:/e", NULL}, "sec=krb5", NULL, ERR_UNSUPPORTED, "StorageClass 'shared': "},
     {{"allowedNamespaces", "team-b, ml-*", NULL}, "", NULL, ERR_DENIED, "does not allow namespace 'team-a'"},
     {{"allowedSources", "s3://ours/", NULL}, "", NULL, ERR_DENIED, "inputs line 1: https://data.example.com/a: "},
-    {{NULL}, "", "copy", ERR_INVALID, "podMayChoose"},
+    {{NULL}, "", "copy", ERR_PRECONDITION, "podMayChoose"},
 };
 
 static void test_refused(void **state)
@@ -206,7 +206,7 @@ static void test_too_long(void **state)
         if (!over)
             assert_int_equal(context_check(&context, &err), 0);
     }
-    assert_int_equal(err.code, ERR_INVALID);
+    assert_int_equal(err.code, ERR_PRECONDITION);
     assert_non_null(strstr(err.message, "csi.sharedcache.io/inputs-from"));
 }
 
