@@ -13,6 +13,7 @@ import rows_words  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-
 import rows_alerts  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
 import rows_api  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
 import rows_rights  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
+import rows_provision  # noqa: E402,F401 pylint: disable=unused-import,wrong-import-position
 from control_plane import ControlPlane  # noqa: E402 pylint: disable=wrong-import-position
 
 

@@ -1,8 +1,11 @@
 """What docs/TROUBLESHOOTING.md quotes is what the program says."""
 
+import os
 import re
 
 from harness import ROOT, need, test
+
+SYSTEM = {os.strerror(number) for number in range(1, 134)}
 
 CONVERSION = re.compile(r"%[-+ #0']*(?:\*|\d+)?(?:\.(?:\*|\d+))?(?:hh|h|ll|l|z|j|t)?[diouxXcsp]|%\"\s*PRI\w+\s*\"")
 
@@ -20,10 +23,12 @@ def literals():
 
 
 def is_said(message, texts):
-    """Each piece between ellipses is in the program; a piece may be put together of a status and its meaning."""
+    """Each piece is in the program. Ellipses divide pieces, and so do colons, where an error was prefixed on its way up; the system's own
+    words for an errno count as said."""
     message = re.sub(r"^HTTP \d+( \w+)?: ", "", message)
-    pieces = [piece.strip() for piece in message.split("…") if len(piece.strip()) > 5]
-    return all(any(piece in text for text in texts) for piece in pieces)
+    message = re.sub(r"^[a-z_]+ (error=)?", "", message) if re.match(r"[a-z]+_[a-z_]+ ", message) else message
+    pieces = [piece.strip(" '\"") for part in message.split("…") for piece in part.split(": ")]
+    return all(len(piece) <= 5 or piece in SYSTEM or any(piece in text for text in texts) for piece in pieces)
 
 
 @test("troubleshooting-quotes-real-messages")
