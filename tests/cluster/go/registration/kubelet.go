@@ -200,13 +200,15 @@ func runKubelet(dir string, refuse int) {
 	commands := bufio.NewScanner(os.Stdin)
 	for commands.Scan() {
 		words := strings.SplitN(commands.Text(), " ", 3)
-		switch words[0] {
-		case "csinode":
-			tell(k.csiNode())
-		case "setup":
-			tell(k.setUp(words[1], words[2]))
-		case "teardown":
-			tell(k.tearDown(words[1]))
-		}
+		go func() { // a pod may go while its volume comes
+			switch words[0] {
+			case "csinode":
+				tell(k.csiNode())
+			case "setup":
+				tell(k.setUp(words[1], words[2]))
+			case "teardown":
+				tell(k.tearDown(words[1]))
+			}
+		}()
 	}
 }

@@ -34,6 +34,8 @@ var tests = []test{
 	{"readyz-follows-kubelet", readyz},
 	{"volume-through-kubelets-mounter", volumeThroughMounter},
 	{"volume-that-cannot-be", volumeRefused},
+	{"pod-deleted-during-a-fill", podDeletedDuringFill},
+	{"volume-that-takes-longer-than-kubelet-waits", volumeTakesLong}, // started first, looked at last
 }
 
 func pluginFirst(w *world) {

@@ -1,21 +1,61 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 )
 
 const content = "what the pod asked for\n"
+
+const lateSize = 140 * 1024
+const lateRate = 1024 // bytes a second, so that it takes longer than kubelet waits for a publish
+
+// late serves /late slowly and counts the bytes.
+func late(sent *atomic.Int64) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+		writer.Header().Set("ETag", `"late"`)
+		slow := &slowWriter{ResponseWriter: writer, sent: sent, done: request.Context().Done()}
+		http.ServeContent(slow, request, "", time.Time{}, bytes.NewReader(bytes.Repeat([]byte("0123456789abcdef"), lateSize/16)))
+	}))
+}
+
+type slowWriter struct {
+	http.ResponseWriter
+	sent *atomic.Int64
+	done <-chan struct{}
+}
+
+func (w *slowWriter) Write(data []byte) (int, error) {
+	written := 0
+	for written < len(data) {
+		n, err := w.ResponseWriter.Write(data[written:min(written+lateRate/4, len(data))])
+		written += n
+		w.sent.Add(int64(n))
+		if err != nil {
+			return written, err
+		}
+		w.ResponseWriter.(http.Flusher).Flush()
+		select {
+		case <-w.done:
+			return written, io.ErrClosedPipe
+		case <-time.After(time.Second / 4):
+		}
+	}
+	return written, nil
+}
 
 // origin serves /data, answers 404 for /missing, and for /slow/... sends its head and then nothing until it is closed.
 func origin() (*httptest.Server, func()) {
@@ -172,5 +212,60 @@ func volumeRefused(w *world) {
 	}
 	if e := k.ask("teardown waiter", "teardown"); e.Error != "" {
 		fail("TearDown: %s", e.Error)
+	}
+}
+
+// What takes longer than kubelet waits is no failure: kubelet hears that it goes on, asks again, and nothing is downloaded twice.
+func volumeTakesLong(w *world) {
+	var sent atomic.Int64
+	server := late(&sent)
+	defer server.Close()
+	k := w.startKubelet(0)
+	w.startPlugin()
+	k.registered(soon, w.socket)
+	began := time.Now()
+	e := k.askWithin(2*time.Minute+soon, "setup patient "+server.URL+"/late", "setup")
+	if e.Error == "" || e.Final || !strings.Contains(e.Error, "Aborted") || !strings.Contains(e.Error, "KiB") {
+		fail("the first SetUp, after %v: %+v", time.Since(began), e)
+	}
+	if waited := time.Since(began); waited < 90*time.Second || waited > 119*time.Second {
+		fail("the first SetUp took %v: kubelet's own limit is two minutes", waited)
+	}
+	for tries := 0; e.Error != ""; tries++ {
+		if e.Final || tries == 3 {
+			fail("SetUp, tried again: %+v", e)
+		}
+		e = k.askWithin(2*time.Minute+soon, "setup patient "+server.URL+"/late", "setup")
+	}
+	info, err := os.Stat(filepath.Join(w.target("patient"), "late"))
+	must(err)
+	if info.Size() != lateSize || sent.Load() > lateSize+4096 {
+		fail("the file has %d bytes of %d, %d were sent", info.Size(), lateSize, sent.Load())
+	}
+	if e := k.ask("teardown patient", "teardown"); e.Error != "" || exists(w.target("patient")) {
+		fail("TearDown: %+v, target there: %t", e, exists(w.target("patient")))
+	}
+}
+
+// The pod is deleted while its volume is filled: kubelet's unpublish ends the fill, and nothing is left.
+func podDeletedDuringFill(w *world) {
+	server, release := origin()
+	defer release()
+	k := w.startKubelet(0)
+	w.startPlugin()
+	k.registered(soon, w.socket)
+	k.send("setup gone " + server.URL + "/slow/1")
+	waitFor(soon, "kubelet's own file", func() bool { return exists(filepath.Join(filepath.Dir(w.target("gone")), "vol_data.json")) })
+	time.Sleep(time.Second) // the publish is under way
+	k.send("teardown gone")
+	first, second := k.expectAny(patience, "setup", "teardown"), k.expectAny(patience, "setup", "teardown")
+	if first.Event == "teardown" {
+		first, second = second, first
+	}
+	if first.Error == "" || first.Final || second.Error != "" {
+		fail("SetUp: %+v, TearDown: %+v", first, second)
+	}
+	if exists(w.target("gone")) {
+		fail("the target is left over")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -190,18 +191,22 @@ func (k *kubeletProcess) kill() {
 
 // expect takes events until one of the name comes.
 func (k *kubeletProcess) expect(limit time.Duration, name string) event {
+	return k.expectAny(limit, name)
+}
+
+func (k *kubeletProcess) expectAny(limit time.Duration, names ...string) event {
 	timeout := time.After(limit)
 	for {
 		select {
 		case e, open := <-k.events:
 			if !open {
-				fail("kubelet ended while '%s' was waited for", name)
+				fail("kubelet ended while %v was waited for", names)
 			}
-			if e.Event == name {
+			if slices.Contains(names, e.Event) {
 				return e
 			}
 		case <-timeout:
-			fail("kubelet: no '%s' within %v", name, limit)
+			fail("kubelet: no %v within %v", names, limit)
 		}
 	}
 }
@@ -215,10 +220,18 @@ func (k *kubeletProcess) quiet(long time.Duration) {
 	}
 }
 
-func (k *kubeletProcess) ask(command, answer string) event {
+func (k *kubeletProcess) send(command string) {
 	_, err := io.WriteString(k.input, command+"\n")
 	must(err)
-	return k.expect(patience, answer)
+}
+
+func (k *kubeletProcess) askWithin(limit time.Duration, command, answer string) event {
+	k.send(command)
+	return k.expect(limit, answer)
+}
+
+func (k *kubeletProcess) ask(command, answer string) event {
+	return k.askWithin(patience, command, answer)
 }
 
 // registered waits for it and holds what kubelet wrote into its CSINode against what it must be.
