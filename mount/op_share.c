@@ -32,7 +32,9 @@ static const struct refusal refusals[] = {
     {EINVAL, ERR_INVALID, "the kernel does not know one of the mount options: check mountOptions"},
     {EPROTONOSUPPORT, ERR_PRECONDITION,
      "the server does not speak this version: choose another with vers= in mountOptions"},
-    {EOPNOTSUPP, ERR_PRECONDITION, "the server does not speak this version: choose another with vers= in mountOptions"},
+    /* Of NFS 3 also while the server's rpcbind answers and its nfsd does not run. */
+    {EOPNOTSUPP, ERR_PRECONDITION,
+     "the server does not speak this version, or not yet: choose another with vers= in mountOptions"},
     {ENOSPC, ERR_EXHAUSTED, "the node is at its limit of mounts (fs.mount-max)"},
     {E2BIG, ERR_INVALID, "the mount options are longer than a page: shorten mountOptions"},
 };
