@@ -59,7 +59,7 @@ def deadline(world):
     inputs = f"{world.hostile.url(path)} -> data.bin"
     pod = world.node.pod("deadline")
     started = time.monotonic()
-    message = expect(Code.ABORTED, lambda: pod.publish(inputs, timeout=6), "cached .* of .*%")
+    message = expect(Code.ABORTED, lambda: pod.publish(inputs, timeout=6), "cached .* of .* percent")
     need(2 < time.monotonic() - started < 6, f"held {time.monotonic() - started:.1f} s of 6")
     need("3.8 MiB" in message, message)
     pod.nothing_left() if not os.path.lexists(pod.target) else need(not pod.mounts(), "mounted")

@@ -294,7 +294,7 @@ def slow_but_steady(world):
             need(time.monotonic() - started < 8, "not held shorter than its deadline")
             seen.append(error.details())
     need(len(seen) >= 2 and len(set(seen)) == len(seen), f"messages do not change: {seen}")
-    need(all(word in seen[-1] for word in ("of 24.0 MiB", "%", "MiB/s")), seen[-1])
+    need(all(word in seen[-1] for word in ("of 24.0 MiB", " percent", "MiB/s")), seen[-1])
     need(pod.read("file") == hostile.content(size, "steady"), "contents")
     sent = body_bytes(world.hostile.requests("/" + path))
     need(size <= sent <= size + 10, f"{sent} bytes left the server for {size}")
