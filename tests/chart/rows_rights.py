@@ -5,7 +5,7 @@ import functools
 import json
 import sys
 
-from harness import NAMESPACE, ROOT, WORK, need, test
+from harness import BINARY, NAMESPACE, ROOT, WORK, find, need, run, test
 
 sys.path.insert(0, str(ROOT / "tests/servers"))
 
@@ -78,6 +78,22 @@ def enough(plane):
         fail_twice(plane, node, url)
         wait_until(lambda: events(plane, "InputDownloadFailed")[0].get("count", 1) > 1, 15, lambda: f"the event is renewed:\n{node.log()}")
         need("orbidden" not in node.log() and "level=error" not in node.log(), node.log())
+
+
+@test("helm-test-asks-a-plugin-that-answers")
+def helm_test(plane):
+    """The calls of the chart's test pod, over the socket where it expects it."""
+    with plugin(plane, "node-helm-test") as (node, _):
+        spec = find(node.rights.objects, "Pod", "sharedcache-csi-test-socket")["spec"]
+        directory = spec["volumes"][0]["hostPath"]["path"]
+        for container in [*spec["initContainers"], *spec["containers"]]:
+            arguments = [argument.replace("unix:///csi/", f"unix://{directory}/") for argument in container["args"]]
+            done = run(BINARY, *arguments)
+            need(container["name"] != "info" or rights.NODE in done.stdout, done.stdout)
+        node.stop()
+        done = run(BINARY, *arguments, check=False)
+        need(done.returncode != 0, "it passes without a plugin")
+        node.start()
 
 
 @test("node-rights-are-no-more-than-tried")
