@@ -57,7 +57,7 @@ NETWORK = {
 }
 
 
-def kubelet_config(authority):
+def kubelet_config(authority, taints):
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
         "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": authority.path("ca.crt")}},
@@ -73,7 +73,7 @@ def kubelet_config(authority):
         # A full disk of the machine that runs the tests is none of the cluster's business.
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"},
         "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
-        "maxPods": 110, "serializeImagePulls": False, "syncFrequency": "10s", "nodeStatusUpdateFrequency": "5s",
+        "registerWithTaints": list(taints), "maxPods": 110, "serializeImagePulls": False, "syncFrequency": "10s", "nodeStatusUpdateFrequency": "5s",
         "shutdownGracePeriod": "0s", "podLogsDir": "/var/log/pods",
     }
 
@@ -89,10 +89,12 @@ def controllers():
 
 
 class Node:
-    def __init__(self, directory, plane):
+    """taints: what the node registers with, as node groups of clouds do it for a plugin that must come first."""
+
+    def __init__(self, directory, plane, taints=()):
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True)
-        self.plane = plane
+        self.plane, self.taints = plane, taints
         self.authority = plane.pki
         self.containerd = self.kubelet = None
 
@@ -123,7 +125,7 @@ class Node:
     def start_kubelet(self):
         """Also after a stop: what it knew is in /var/lib/kubelet."""
         config = self.dir / "kubelet.json"
-        config.write_text(json.dumps(kubelet_config(self.authority)))
+        config.write_text(json.dumps(kubelet_config(self.authority, self.taints)))
         kubeconfig = self.authority.kubeconfig("kubelet", self.plane.server)
         self.kubelet = Program("kubelet", ["kubelet", f"--config={config}", f"--kubeconfig={kubeconfig}", f"--hostname-override={NAME}",
                                            f"--node-ip={ADDRESS}", "--v=2"], self.dir).start()
@@ -255,11 +257,11 @@ def remove_cgroups():
 class Cluster:
     """All of it: with Cluster(dir) as cluster: cluster.plane.kubectl(...), cluster.node.stop_kubelet()."""
 
-    def __init__(self, directory, archives=()):
+    def __init__(self, directory, archives=(), taints=()):
         self.dir = pathlib.Path(directory)
         self.archives = archives
         self.plane = ControlPlane(self.dir / "plane", API_PORT, ADDRESS)
-        self.node = Node(self.dir / "node", self.plane)
+        self.node = Node(self.dir / "node", self.plane, taints)
 
     def __enter__(self):
         try:

@@ -1,9 +1,11 @@
 """What people see when it does not work, and while it takes long."""
 
+import errno
 import re
 import time
 
-from harness import KUBELET, mounts, need, noise, plugin_processes, sha256, test, wait_until
+import idmap
+from harness import KUBELET, mounts, need, noise, test, wait_until
 from cases_volumes import SUM, sums
 
 
@@ -51,7 +53,7 @@ def long_fill(world, case):
     # Beside kubelet's own events, which come every two minutes, there are the plugin's.
     progress = [text for text in case.messages("pod") if re.search(r"InputCopying: cached .* of 16\.0 MiB", text)]
     need(progress, case.messages("pod"))
-    case.wait_message("pod", r"InputReady: 1 input ready after 2 min .*: 16\.0 MiB downloaded, 0 B were in the cache")
+    case.wait_message("pod", r"InputReady: .* after 2 min .*: 16\.0 MiB downloaded")
 
 
 @test("pods-deleted-during-a-fill")
@@ -86,13 +88,20 @@ def namespace(world, case):
 
 @test("pod-with-user-namespace")
 def user_namespace(world, case):
+    """containerd 1.6 knows no user namespaces. What a newer runtime would meet is asked of the kernel itself."""
     data = noise("userns", 1000)
     url = world.file("userns/data", data)
     case.pod("pod", SUM, case.inline(url), hostUsers=False)
-    message = case.wait_message("pod", r"Failed.*(user ?namespace|idmap|UserNamespace)", 60)
+    message = case.wait_message("pod", r"Failed.*(user ?namespace|idmap|UserNamespace)")
     need(case.phase("pod") == "Pending", message)
-    case.world.notes.append(f"hostUsers: false says: {message[:300]}")
+    world.notes.append(f"hostUsers: false, containerd 1.6: {message[:300]}")
     case.delete_pod("pod")
+    case.start("other", "sleep 3600", case.inline(url))
+    [(view, _)] = mounts(KUBELET / "pods" / case.uid("other"), "overlay")
+    need(idmap.errno_of_mapping(KUBELET / "pods") == 0, "an ordinary directory cannot be mapped to other users, either")
+    # Row hostUsers of docs/TROUBLESHOOTING.md. Should a kernel learn it, this fails: say so there.
+    need(idmap.errno_of_mapping(view) == errno.EINVAL, f"mapping a view: errno {idmap.errno_of_mapping(view)}")
+    case.delete_pod("other")
 
 
 @test("no-secret-in-logs", phase="alone")

@@ -9,7 +9,7 @@ import time
 import node as cluster_node
 import world as cluster_world
 from cases_volumes import SUM, sums
-from harness import KUBELET, PLUGIN, Reader, mounts, need, noise, plugin_processes, test, wait_until
+from harness import KUBELET, PLUGIN, Reader, helm, mounts, need, noise, plugin_processes, test, wait_until
 
 
 def reads_fresh(world, case, name):
@@ -29,6 +29,21 @@ def start_readers(world, case):
 def restarted(world, before):
     pod = world.plugin_pod()
     return pod and pod["metadata"]["uid"] != before["metadata"]["uid"] and world.plugin_ready()
+
+
+@test("startup-taint-goes")
+def startup_taint(world, case):
+    """The node came with it, and only the plugin takes it away: otherwise no pod of these tests would start."""
+    need(cluster_world.STARTUP_TAINT in world.taints_before, f"the node came with {world.taints_before}")
+    need(cluster_world.STARTUP_TAINT not in world.taints(), world.taints())
+    need(world.registered(), "the driver is not in CSINode")
+
+
+@test("helm-test", phase="alone")
+def helm_test(world, case):
+    output = helm(world, "test", cluster_world.RELEASE, "--namespace", cluster_world.NAMESPACE)
+    need(output.count("Phase:") == 2 and output.count("Succeeded") == 2, output)
+    need(world.nginx.exchanges("/helm-test"), "the test downloaded nothing")
 
 
 @test("plugin-upgraded-under-running-pods", phase="alone")
@@ -121,7 +136,7 @@ def nothing_left(world, case):
     need(not left, f"views without pods: {left}")
     records = list((PLUGIN / "state" / "volumes").iterdir())
     need(not records, f"records without volumes: {records}")
-    cluster_world.harness.helm(world, "uninstall", cluster_world.RELEASE, "--namespace", cluster_world.NAMESPACE, "--wait")
+    helm(world, "uninstall", cluster_world.RELEASE, "--namespace", cluster_world.NAMESPACE, "--wait")
     wait_until(lambda: not world.api.list("Pod", cluster_world.NAMESPACE), 60, "the plugin's pods go")
     need(not plugin_processes(), f"processes: {plugin_processes()}")
     need(not world.sockets(), f"sockets: {world.sockets()}")

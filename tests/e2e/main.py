@@ -93,7 +93,6 @@ def main():
     tests, results = wanted(sys.argv[1:]), []
     before = machine_state()
     world = world_module.World()
-    world.notes = []
     try:
         try:
             start(world)

@@ -18,6 +18,7 @@ SHARE = pathlib.Path("/var/lib/share")
 LOOPBACK = {"allowedAddresses": "127.0.0.0/8"}
 # The one that the chart names, from its module: imported under that name, because no registry can be asked.
 PROVISIONER = "registry.k8s.io/sig-storage/csi-provisioner:v6.3.0"
+STARTUP_TAINT = f"{DRIVER}/agent-not-ready"
 # 16 MiB in parts of 8 MiB take more than two minutes at this speed, which nginx gives each connection.
 SLOW_RATE = "64k"
 
@@ -28,7 +29,8 @@ def values(world, level="info"):
     classes = {"direct": share, "copy": {**share, "copyPolicy": "copy"}, "own-disk": LOOPBACK, "strict": {},
                "buckets": {**share, "s3Endpoint": world.s3.endpoint, "s3Region": s3.REGION}}
     return {"storageClasses": [{"name": name, "parameters": parameters} for name, parameters in classes.items()],
-            "node": {"localShares": [str(SHARE)]}, "log": {"level": level}}
+            "node": {"localShares": [str(SHARE)], "startupTaint": {"enabled": True}}, "log": {"level": level},
+            "test": {"inputs": world.file("helm-test", b"helm test"), "storageClass": "direct"}}
 
 
 class World:
@@ -38,8 +40,9 @@ class World:
         archives = [WORK / "busybox.tar", WORK / "provisioner.tar", pathlib.Path(os.environ["SC_IMAGE"])]
         image.busybox_image(archives[0], harness.BUSYBOX)
         image.program_image(archives[1], PROVISIONER, harness.need_program("csi-provisioner"))
-        self.cluster = node.Cluster(WORK / "cluster", archives)
+        self.cluster = node.Cluster(WORK / "cluster", archives, [{"key": STARTUP_TAINT, "effect": "NoSchedule"}])
         self.nginx = self.s3 = self.api = None
+        self.taints_before, self.notes = [], []
 
     def start(self):
         self.cluster.__enter__()
@@ -52,6 +55,7 @@ class World:
         return self
 
     def install(self):
+        self.taints_before = self.taints()
         values_file = harness.write_json(WORK / "values.json", values(self))
         harness.helm(self, "install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace", "--values", str(values_file),
                      "--wait", "--timeout", "120s")
@@ -60,6 +64,9 @@ class World:
     def upgrade(self, **changes):
         values_file = harness.write_json(WORK / "values.json", values(self, **changes))
         harness.helm(self, "upgrade", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(values_file), "--wait", "--timeout", "120s")
+
+    def taints(self):
+        return [each["key"] for each in self.api.get("Node", harness.NODE)["spec"].get("taints") or []]
 
     def registered(self):
         found = self.api.get("CSINode", harness.NODE)
