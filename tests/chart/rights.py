@@ -57,7 +57,9 @@ class Rights:
     def __init__(self, plane):
         self.plane = plane
         self.objects = rendered()
-        kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "CSIDriver", "StorageClass")
+        kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "CSIDriver", "StorageClass",
+                 "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+        self.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}])
         self.apply([item for item in self.objects if item["kind"] in kinds])
 
     def apply(self, objects):
@@ -82,8 +84,11 @@ class Rights:
         return json.loads(done)["status"]["allowed"]
 
     def token(self, component):
+        """The node plugin's says on which node it is, as a pod's token does."""
         path = WORK / f"{component}.token"
-        path.write_text(self.plane.kubectl("create", "token", f"sharedcache-csi-{component}", "--namespace", NAMESPACE).strip())
+        uid = self.plane.kubectl("get", "node", NODE, "-o", "jsonpath={.metadata.uid}")
+        bound = ["--bound-object-kind=Node", f"--bound-object-name={NODE}", f"--bound-object-uid={uid}"] if component == "node" else []
+        path.write_text(self.plane.kubectl("create", "token", f"sharedcache-csi-{component}", "--namespace", NAMESPACE, *bound).strip())
         return path
 
     def ca(self):

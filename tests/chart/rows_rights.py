@@ -27,7 +27,7 @@ def world(plane):
     (root / "file.bin").write_bytes(b"bytes of an input")
     origin = nginx.Nginx(WORK / "nginx", root)
     granted = rights.Rights(plane)
-    granted.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": rights.NODE}},
+    granted.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "other-node"}, "spec": {"taints": [TAINT]}},
                    {"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": rights.NODE},
                     "spec": {"drivers": [{"name": rights.DRIVER, "nodeID": rights.NODE, "topologyKeys": None}]}}])
     return granted, origin.url("file.bin")
@@ -109,6 +109,26 @@ def may_not(plane):
                   ("", "serviceaccounts/token", "create"), ("", "persistentvolumes", "get"), ("storage.k8s.io", "storageclasses", "list"),
                   ("storage.k8s.io", "csidrivers", "update"), ("", "events", "list"), ("", "configmaps", "get")):
         need(not granted.granted("node", right), f"the node plugin may {right[2]} {right[1]}")
+
+
+@test("node-takes-taints-off-its-own-node-only")
+def own_node(plane):
+    """What RBAC cannot say."""
+    granted, _ = world(plane)
+    plane.kubectl("patch", "node", rights.NODE, "--type=merge", "--patch", json.dumps({"spec": {"taints": [OTHER, TAINT]}}))
+    config = granted.kubeconfig("node")
+
+    def patch(node, change):
+        return run("kubectl", f"--kubeconfig={config}", "patch", "node", node, "--type=merge", "--patch", json.dumps(change), check=False)
+
+    # A policy that is new counts a moment later.
+    wait_until(lambda: "may change its own node only" in patch("other-node", {"spec": {"taints": None}}).stderr, 30, "another node is refused")
+    for change in ({"metadata": {"labels": {"example.com/gpu": "yes"}}}, {"metadata": {"annotations": {"a": "b"}}}, {"spec": {"unschedulable": True}},
+                   {"spec": {"taints": [OTHER, TAINT, {"key": "more", "effect": "NoSchedule"}]}}):
+        done = patch(rights.NODE, change)
+        need(done.returncode != 0 and "may only take taints away" in done.stderr, f"{change}: {done.stdout}{done.stderr}")
+    done = patch(rights.NODE, {"spec": {"taints": [OTHER]}})
+    need(done.returncode == 0 and taints(plane) == [OTHER], done.stderr)
 
 
 def class_fails(plane, node, url):
