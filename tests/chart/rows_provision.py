@@ -136,7 +136,7 @@ def refused(pair, right):
 
 
 def register(right, until):
-    """until: how far it gets without the right. "retried": the controller cannot ask the API, so that the same event comes again and again."""
+    """until: how far it gets without the right. "anywhere": who may list but not watch finds things out late. "retried": the controller cannot ask the API, so that the same event comes again and again."""
     @test(f"controller-needs-{rights.text_of(right)}")
     def needs(plane):
         name = f"less-{rights.text_of(right)}"
@@ -157,7 +157,7 @@ CORE, STORAGE, COORDINATION = "", "storage.k8s.io", "coordination.k8s.io"
 RIGHTS = {
     (CORE, "persistentvolumeclaims", "get"): "nothing",
     (CORE, "persistentvolumeclaims", "list"): "nothing",
-    (CORE, "persistentvolumeclaims", "watch"): "nothing",
+    (CORE, "persistentvolumeclaims", "watch"): "anywhere",
     (CORE, "persistentvolumes", "list"): "nothing",
     (CORE, "persistentvolumes", "watch"): "anywhere",
     (CORE, "persistentvolumes", "create"): "nothing",
