@@ -11,6 +11,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 
 import image
 from control_plane import SERVICE_ADDRESS, ControlPlane
@@ -190,10 +191,11 @@ def own_network():
 
 
 def make_cgroups():
-    """Also takes away those of runs that were killed."""
+    """Also takes away those of runs that were killed: no run lasts an hour."""
     for hierarchy in controllers():
         for old in hierarchy.glob(f"{CGROUP_PREFIX}*"):
-            remove_empty(old)
+            if old.stat().st_mtime < time.time() - 3600:
+                remove_empty(old)
         path = hierarchy / cgroup_parent()
         path.mkdir(exist_ok=True)
         # A cpuset without processors and memory takes no process.
