@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define THREADS_MAX 256u
 #define HANDLES_MAX 4u
@@ -43,15 +44,6 @@ struct pool {
     } locked;
 };
 
-static void condition_init(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 struct pool *pool_new(unsigned group_max)
 {
     assert(group_max > 0 && group_max <= THREADS_MAX);
@@ -60,8 +52,8 @@ struct pool *pool_new(unsigned group_max)
     pool->max = group_max + (group_max + 3) / 4;
     pool->workers = mem_calloc(pool->max, sizeof(*pool->workers));
     pthread_mutex_init(&pool->locked.mutex, NULL);
-    condition_init(&pool->locked.work);
-    condition_init(&pool->locked.changed);
+    thread_cond_init(&pool->locked.work);
+    thread_cond_init(&pool->locked.changed);
     return pool;
 }
 

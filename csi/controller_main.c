@@ -1,6 +1,5 @@
 #include "csi/controller_main.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/fs.h"
@@ -121,20 +120,12 @@ static int run(struct plugin *plugin)
 int controller_main(int argc, char **argv)
 {
     struct plugin plugin = {.arena = arena_new(), .controller = {.records_fd = -1}};
-    struct err err = ERR_INIT;
-    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
-        config_help(CONFIG_CONTROLLER, stdout);
+    int status = 0;
+    if (!daemon_configure(CONFIG_CONTROLLER, argc, argv, plugin.arena, &plugin.config, &status)) {
         arena_free(plugin.arena);
-        return 0;
+        return status;
     }
-    if (config_parse(CONFIG_CONTROLLER, argc, argv, plugin.arena, &plugin.config, &err) != 0) {
-        fprintf(stderr, "sharedcache controller: %s\n", err.message);
-        arena_free(plugin.arena);
-        return CONFIG_EXIT_STATUS;
-    }
-    log_set_level(plugin.config.log_level);
-    log_set_format(plugin.config.log_format);
-    int status = run(&plugin);
+    status = run(&plugin);
     stop(&plugin);
     return status;
 }

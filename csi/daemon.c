@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -36,6 +37,25 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGINT);
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
+}
+
+bool daemon_configure(enum config_command command, int argc, char **argv, struct arena *arena, struct config *out,
+                      int *status)
+{
+    struct err err = ERR_INIT;
+    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
+        config_help(command, stdout);
+        *status = 0;
+        return false;
+    }
+    if (config_parse(command, argc, argv, arena, out, &err) != 0) {
+        fprintf(stderr, "sharedcache %s: %s\n", argv[1], err.message);
+        *status = CONFIG_EXIT_STATUS;
+        return false;
+    }
+    log_set_level(out->log_level);
+    log_set_format(out->log_format);
+    return true;
 }
 
 void daemon_prepare(sigset_t *signals)

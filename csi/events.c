@@ -1,12 +1,12 @@
 #include "csi/events.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "csi/event_limit.h"
 #include "csi/log_limit.h"
 
@@ -252,29 +252,6 @@ static void *events_thread(void *argument)
     return NULL;
 }
 
-static int thread_start(struct events *events)
-{
-    pthread_attr_t attributes;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setsigmask_np(&attributes, &all);
-    int failed = pthread_create(&events->thread, &attributes, events_thread, events);
-    pthread_attr_destroy(&attributes);
-    return failed;
-}
-
-static void lock_init(struct events *events)
-{
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&events->locked.changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    pthread_mutex_init(&events->locked.mutex, NULL);
-}
-
 static void destroy(struct events *events)
 {
     for (struct queued *queued = events->locked.first, *next; queued; queued = next) {
@@ -295,8 +272,9 @@ struct events *events_new(const struct events_config *config, struct err *err)
     events->config.source.driver_name = events->driver_name = mem_strdup(config->source.driver_name);
     events->config.source.node_id = events->node_id = mem_strdup(config->source.node_id);
     events->bucket = (struct event_bucket){.burst = BURST, .per_second = PER_SECOND};
-    lock_init(events);
-    int failed = thread_start(events);
+    pthread_mutex_init(&events->locked.mutex, NULL);
+    thread_cond_init(&events->locked.changed);
+    int failed = thread_start(&events->thread, STACK_SIZE, events_thread, events);
     if (failed == 0)
         return events;
     err_set_errno(err, ERR_UNAVAILABLE, failed, "cannot start a thread");

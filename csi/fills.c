@@ -8,17 +8,8 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "csi/fills_job.h"
-
-static void started_init(struct fills *fills)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&fills->locked.started, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&fills->locked.mutex, NULL);
-}
 
 static void fills_destroy(struct fills *fills)
 {
@@ -52,7 +43,8 @@ struct fills *fills_new(const struct fills_config *config, struct err *err)
     *fills = (struct fills){.config = *config, .stop_event = stop_event, .process = PROCESS_INIT};
     fills->node = mem_strdup(config->node);
     fills->locked.channel = -1;
-    started_init(fills);
+    pthread_mutex_init(&fills->locked.mutex, NULL);
+    thread_cond_init(&fills->locked.started);
     int result = pthread_create(&fills->thread, NULL, fills_thread, fills);
     if (result != 0) {
         err_set_errno(err, ERR_UNAVAILABLE, result, "cannot start a thread");

@@ -1,11 +1,11 @@
 #include "csi/health_probe.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "csi/client.h"
 
 #define PROBE_MS 2000 /* the client waits a second longer for the server's own answer: three in all */
@@ -69,19 +69,6 @@ static void *probe_thread(void *argument)
     return NULL;
 }
 
-static int thread_start(struct health_probe *probe)
-{
-    pthread_attr_t attributes;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setsigmask_np(&attributes, &all);
-    int failed = pthread_create(&probe->thread, &attributes, probe_thread, probe);
-    pthread_attr_destroy(&attributes);
-    return failed;
-}
-
 static void probe_destroy(struct health_probe *probe)
 {
     pthread_cond_destroy(&probe->locked.wanted);
@@ -99,7 +86,7 @@ struct health_probe *health_probe_new(const char *endpoint, void (*answered)(voi
     probe->context = context;
     pthread_mutex_init(&probe->locked.mutex, NULL);
     pthread_cond_init(&probe->locked.wanted, NULL);
-    int failed = thread_start(probe);
+    int failed = thread_start(&probe->thread, STACK_SIZE, probe_thread, probe);
     if (failed == 0)
         return probe;
     err_set_errno(err, ERR_UNAVAILABLE, failed, "cannot start a thread");

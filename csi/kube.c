@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "cachecore/http.h"
 #include "cachecore/json_depth.h"
 
@@ -54,7 +55,6 @@ struct exchange {
 
 struct kube *kube_new(const struct kube_config *config, struct err *err)
 {
-    pthread_condattr_t monotonic;
     if (kube_url_check(config->url, err) != 0) {
         err_prefix(err, "the Kubernetes API's URL");
         return NULL;
@@ -64,10 +64,7 @@ struct kube *kube_new(const struct kube_config *config, struct err *err)
     kube->token_file = mem_strdup(config->token_file);
     kube->ca_file = mem_strdup(config->ca_file);
     pthread_mutex_init(&kube->locked.mutex, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&kube->locked.given_back, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&kube->locked.given_back);
     return kube;
 }
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -295,20 +294,12 @@ static int run(struct plugin *plugin)
 int node_main(int argc, char **argv)
 {
     struct plugin plugin = {.arena = arena_new(), .lock_fd = -1, .node = {.state_fd = -1, .layers_fd = -1}};
-    struct err err = ERR_INIT;
-    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
-        config_help(CONFIG_NODE, stdout);
+    int status = 0;
+    if (!daemon_configure(CONFIG_NODE, argc, argv, plugin.arena, &plugin.config, &status)) {
         arena_free(plugin.arena);
-        return 0;
+        return status;
     }
-    if (config_parse(CONFIG_NODE, argc, argv, plugin.arena, &plugin.config, &err) != 0) {
-        fprintf(stderr, "sharedcache node: %s\n", err.message);
-        arena_free(plugin.arena);
-        return CONFIG_EXIT_STATUS;
-    }
-    log_set_level(plugin.config.log_level);
-    log_set_format(plugin.config.log_format);
-    int status = run(&plugin);
+    status = run(&plugin);
     stop(&plugin);
     return status;
 }

@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <malloc.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -12,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "csi/server_internal.h"
 
 #define CALLS_MAX 256
@@ -239,14 +239,7 @@ static int descriptors_open(struct server *server, struct err *err)
 
 static int io_start(struct server *server, struct err *err)
 {
-    pthread_attr_t attributes;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setsigmask_np(&attributes, &all);
-    int failed = pthread_create(&server->io, &attributes, io_main, server);
-    pthread_attr_destroy(&attributes);
+    int failed = thread_start(&server->io, STACK_SIZE, io_main, server);
     server->joined = failed != 0;
     return failed ? err_set_errno(err, ERR_UNAVAILABLE, failed, "cannot start the server's thread") : 0;
 }

@@ -3,11 +3,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 
 struct job {
     struct job *next;
@@ -95,31 +95,12 @@ static void *thread_main(void *argument)
 
 static int start_locked(struct threads *threads, struct err *err)
 {
-    pthread_attr_t attributes;
-    sigset_t all;
-    pthread_t thread;
-    sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, threads->config.stack_size);
-    pthread_attr_setsigmask_np(&attributes, &all);
-    int failed = pthread_create(&thread, &attributes, thread_main, threads);
-    pthread_attr_destroy(&attributes);
+    int failed = thread_start(NULL, threads->config.stack_size, thread_main, threads);
     if (failed)
         return err_set_errno(err, ERR_UNAVAILABLE, failed,
                              "cannot start a thread; the node is short of processes or memory");
     threads->locked.count++;
     return 0;
-}
-
-static void conditions_init(struct threads *threads)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&threads->locked.work, &attributes);
-    pthread_cond_init(&threads->locked.gone, &attributes);
-    pthread_condattr_destroy(&attributes);
 }
 
 struct threads *threads_new(const struct threads_config *config, struct err *err)
@@ -128,7 +109,8 @@ struct threads *threads_new(const struct threads_config *config, struct err *err
     threads->config = *config;
     threads->locked.last = &threads->locked.first;
     pthread_mutex_init(&threads->locked.mutex, NULL);
-    conditions_init(threads);
+    thread_cond_init(&threads->locked.work);
+    thread_cond_init(&threads->locked.gone);
     int failed = 0;
     pthread_mutex_lock(&threads->locked.mutex);
     for (unsigned i = 0; i < config->min && !failed; i++)

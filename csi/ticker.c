@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define STACK_SIZE ((size_t)256 << 10)
 
@@ -46,16 +47,6 @@ static void *ticker_main(void *argument)
     return NULL;
 }
 
-static int thread_start(struct ticker *ticker)
-{
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    int failed = pthread_create(&ticker->thread, &attributes, ticker_main, ticker);
-    pthread_attr_destroy(&attributes);
-    return failed;
-}
-
 static void ticker_release(struct ticker *ticker)
 {
     pthread_cond_destroy(&ticker->locked.stop);
@@ -65,17 +56,13 @@ static void ticker_release(struct ticker *ticker)
 
 struct ticker *ticker_new(ticker_step step, void *context, int64_t first_ms, struct err *err)
 {
-    pthread_condattr_t monotonic;
     struct ticker *ticker = mem_alloc(sizeof(*ticker));
     ticker->step = step;
     ticker->context = context;
     ticker->next_ms = clock_monotonic_ms() + first_ms;
     pthread_mutex_init(&ticker->locked.mutex, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&ticker->locked.stop, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    int failed = thread_start(ticker);
+    thread_cond_init(&ticker->locked.stop);
+    int failed = thread_start(&ticker->thread, STACK_SIZE, ticker_main, ticker);
     if (!failed)
         return ticker;
     ticker_release(ticker);

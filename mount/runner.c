@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/process.h"
+#include "base/thread.h"
 
 #define BUCKETS_MAX 4096
 #define HELPERS_IDLE_MAX 2
@@ -37,20 +38,11 @@ struct runner {
     } locked;
 };
 
-static void cond_init_monotonic(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 struct runner *runner_new(unsigned helpers_max)
 {
     struct runner *runner = mem_alloc(sizeof(*runner));
     runner->helpers_max = helpers_max;
-    cond_init_monotonic(&runner->changed);
+    thread_cond_init(&runner->changed);
     pthread_mutex_init(&runner->locked.mutex, NULL);
     return runner;
 }
