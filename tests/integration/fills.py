@@ -159,7 +159,7 @@ def plugin_dies(world):
             half = reader.read(500000)
             fetcher = node.children()["fetcher"]
             node.kill()
-            wait_until(lambda: not os.path.exists(f"/proc/{fetcher}") or "Z" in open(f"/proc/{fetcher}/stat").read(), 10, "the fetcher ends")
+            wait_until(lambda: harness.process_ended(fetcher), 10, "the fetcher ends")
             need(half + reader.read() == hostile.content(1000000, "alive"), "a reader across the restart")
         node.start()
         pod.publish(inputs)

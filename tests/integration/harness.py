@@ -91,6 +91,21 @@ def wait_until(condition, seconds, what):
     raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
 
 
+def process_stat(pid):
+    """Fields of its /proc/PID/stat from the state letter on; None once it is gone, before the file is opened or after."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return stat.rsplit(")", 1)[1].split()
+
+
+def process_ended(pid):
+    """It is gone, or nobody has waited for it yet."""
+    stat = process_stat(pid)
+    return stat is None or stat[0] in "ZX"
+
+
 def capability(mode=MODE.SINGLE_NODE_WRITER, mount=True):
     message = csi_pb2.VolumeCapability()
     message.access_mode.mode = mode
@@ -214,12 +229,13 @@ class Node(Plugin):
         return {name: pid for name, pid in self.all_children()}
 
     def all_children(self):
+        """Found by their parent: what /proc/PID/task/TID/children says is unsure while threads and children come and go."""
         found = []
-        task = pathlib.Path(f"/proc/{self.process.pid}/task")
-        for pid in " ".join((each / "children").read_text() for each in task.iterdir()).split():
-            with contextlib.suppress(OSError, IndexError):
-                command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                found.append((command[1].decode(), int(pid)))
+        for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+            stat = process_stat(pid)
+            if stat is not None and int(stat[1]) == self.process.pid:
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError):
+                    found.append((pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1].decode(), pid))
         return found
 
     def pod(self, name):

@@ -1,9 +1,10 @@
 """After all volumes are gone: no mounts, no records, no descriptors, no threads."""
 
 import os
+import subprocess
 import time
 
-from harness import mounts, need, test, wait_until
+from harness import mounts, need, process_ended, test, wait_until
 
 
 def shape(node):
@@ -56,8 +57,19 @@ def sigterm(world):
     node.stop()
     need(node.process.returncode == 0, f"status {node.process.returncode}: {node.log()[-500:]}")
     need(pod.read("leftover.txt") == b"leftover", "the volume went with the plugin")
-    wait_until(lambda: not os.path.exists(f"/proc/{fetcher}"), 10, "the fetcher ends")
+    wait_until(lambda: process_ended(fetcher), 10, "the fetcher ends")
     node.start()
     pod.unpublish()
     pod.nothing_left()
     node.stop()
+
+
+@test("leftovers a-process-that-ends-while-it-is-looked-at")
+def looked_at(_):
+    """A zombie, then gone, at any moment of a look at it: that is an answer, never an exception."""
+    for _ in range(50):
+        with subprocess.Popen(["sh", "-c", "true & echo $!; wait"], stdout=subprocess.PIPE) as shell:
+            pid, answers = int(shell.stdout.readline()), []
+            while os.path.exists(f"/proc/{pid}"):
+                answers.append(process_ended(pid))
+            need(process_ended(pid) and answers == sorted(answers), f"{pid}: {answers}")

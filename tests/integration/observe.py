@@ -173,9 +173,15 @@ class Held:
     ATTACH, DETACH = 16, 17
 
     def __init__(self, pid, name):
-        tasks = [task for task in pathlib.Path(f"/proc/{pid}/task").iterdir() if (task / "comm").read_text().strip() == name]
+        tasks = [task for task in pathlib.Path(f"/proc/{pid}/task").iterdir() if self.name_of(task) == name]
         need(len(tasks) == 1, f"{len(tasks)} threads are called {name}")
         self.thread = int(tasks[0].name)
+
+    @staticmethod
+    def name_of(task):
+        """None: a thread that ended meanwhile."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return (task / "comm").read_text().strip()
 
     def ptrace(self, request):
         self.libc.ptrace.argtypes = [ctypes.c_long] * 4

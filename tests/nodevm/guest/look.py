@@ -57,8 +57,12 @@ def threads(pid):
 
 
 def command(pid):
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    """Its command line; empty once it has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 class SecretWatch:
@@ -73,10 +77,7 @@ class SecretWatch:
             self._judge("/proc/mounts", file.read())
         for name in os.listdir("/proc"):
             if name.isdigit():
-                try:
-                    self._judge("a command line", command(name))
-                except OSError:
-                    pass
+                self._judge("a command line", command(name))
 
     def _judge(self, where, text):
         if self.secret in text:
