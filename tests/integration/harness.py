@@ -36,6 +36,9 @@ SERVICES = {"GetPluginInfo": "Identity", "GetPluginCapabilities": "Identity", "P
 OWN = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 
 TESTS = []
+# The test that runs in a thread, and what the plugins answered to it: (test, code's name, message), oldest first.
+CURRENT = threading.local()
+ERRORS = []
 
 
 def test(name, exclusive=False, slow=False, patient=False):
@@ -192,7 +195,11 @@ class Plugin:
         stub = (channel or self.channel).unary_unary(
             f"/csi.v1.{service}/{method}", request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
             response_deserializer=reply.FromString if reply else None)
-        return stub(request, timeout=timeout, **options)
+        try:
+            return stub(request, timeout=timeout, **options)
+        except grpc.RpcError as error:
+            ERRORS.append((getattr(CURRENT, "test", ""), error.code().name, error.details() or ""))
+            raise
 
 
 class Node(Plugin):

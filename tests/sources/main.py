@@ -1,0 +1,53 @@
+"""Runs the tests of every source and every identity on one world, then looks for the secrets that they planted."""
+
+import importlib
+import os
+import sys
+import traceback
+
+import credential_service
+import harness
+from world import World, run_test, run_tests
+
+# One line for each; a module registers its tests by importing harness.test.
+MODULES = (
+    "test_bench",
+)
+
+
+def no_complaints(_):
+    """A request that no protocol has, and that no test made on purpose."""
+    found = [text for service in credential_service.Service.everyone for text in service.complaints]
+    harness.need(not found, f"{len(found)} requests are none of the protocol: {'; '.join(found[:5])}")
+
+
+def run_all(world, words):
+    chosen = [entry for entry in harness.TESTS if not words or any(word in entry[0] for word in words)]
+    results = run_tests(world, chosen)
+    results.append(run_test(world, "bench complaints", no_complaints))
+    world.node.stop()
+    world.controller.stop()
+    if os.environ.get("SC_KEEP"):
+        harness.log(world.node.log()[-20000:])
+    world.stop()
+    return results
+
+
+def main():
+    """Whatever is raised, the process ends: a thread that some test left behind would be waited for otherwise."""
+    results = [False]
+    try:
+        for module in MODULES:
+            importlib.import_module(module)
+        results = run_all(World(), sys.argv[1:])
+    except BaseException:
+        harness.log(f"not ok sources: {traceback.format_exc()}")
+        for plugin in harness.Plugin.everyone:
+            if plugin.process:
+                plugin.process.kill()
+    finally:
+        print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
+        os._exit(0 if results and all(results) else 1)
+
+
+main()
