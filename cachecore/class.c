@@ -10,6 +10,7 @@
 #include "cachecore/url.h"
 
 #define VALUE_MAX 4096u
+#define DURATION_MAX_S (UINT64_C(30) * 86400)
 
 /* One StorageClass parameter: how its text becomes a field. */
 struct parameter {
@@ -120,6 +121,27 @@ static int set_count(struct arena *arena, const struct parameter *parameter, str
     return 0;
 }
 
+/* "90s", "5m", "12h", "2d" */
+static int set_seconds(struct arena *arena, const struct parameter *parameter, struct class *class, const char *value,
+                       struct err *err)
+{
+    static const struct {
+        char unit;
+        uint64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t len = strlen(value);
+    uint64_t number;
+    for (size_t i = 0; len > 1 && i < sizeof(units) / sizeof(units[0]); i++) {
+        if (value[len - 1] != units[i].unit)
+            continue;
+        if (str_parse_u64(arena_strndup(arena, value, len - 1), DURATION_MAX_S / units[i].seconds, &number) != 0)
+            break;
+        *(uint64_t *)field(class, parameter) = number * units[i].seconds;
+        return 0;
+    }
+    return bad(parameter, err, "a time such as 30s, 5m or 12h, at most 30d");
+}
+
 static int set_path(struct arena *arena, const struct parameter *parameter, struct class *class, const char *value,
                     struct err *err)
 {
@@ -221,14 +243,32 @@ static const struct parameter parameters[] = {
     {"allowedAddresses", set_addresses, AT(allowed_addresses), NULL},
     {"allowedNamespaces", set_text, AT(allowed_namespaces), NULL},
     {"allowedSources", set_text, AT(allowed_sources), NULL},
+    {"answerTTL", set_seconds, AT(answer_ttl_s), NULL},
     {"authorize", set_enum, AT(authorize), authorize_rules},
+    {"awsMetadataEndpoint", set_url, AT(aws_metadata_endpoint), NULL},
+    {"awsPodIdentityEndpoint", set_url, AT(aws_pod_identity_endpoint), NULL},
+    {"awsRoleArn", set_text, AT(aws_role_arn), NULL},
+    {"awsStsEndpoint", set_url, AT(aws_sts_endpoint), NULL},
+    {"azureAuthority", set_url, AT(azure_authority), NULL},
+    {"azureClientId", set_text, AT(azure_client_id), NULL},
+    {"azureEndpoint", set_url, AT(azure_endpoint), NULL},
+    {"azureMetadataEndpoint", set_url, AT(azure_metadata_endpoint), NULL},
+    {"azureTenantId", set_text, AT(azure_tenant_id), NULL},
     {"budget", set_bytes, AT(budget_bytes), NULL},
     {"caBundle", set_absolute, AT(ca_bundle), NULL},
     {"copyPolicy", set_enum, AT(copy_policy), copy_policies},
     {"evictBelowFree", set_free, AT(evict_below_free), NULL},
     {"evictToFree", set_free, AT(evict_to_free), NULL},
+    {"gcsEndpoint", set_url, AT(gcs_endpoint), NULL},
+    {"googleIamEndpoint", set_url, AT(google_iam_endpoint), NULL},
+    {"googleMetadataEndpoint", set_url, AT(google_metadata_endpoint), NULL},
+    {"googleProvider", set_text, AT(google_provider), NULL},
+    {"googleServiceAccount", set_text, AT(google_service_account), NULL},
+    {"googleStsEndpoint", set_url, AT(google_sts_endpoint), NULL},
+    {"googleTokenEndpoint", set_url, AT(google_token_endpoint), NULL},
     {"maxBytes", set_bytes, AT(max_bytes), NULL},
     {"maxFiles", set_count, AT(max_files), NULL},
+    {"nodeIdentity", set_bool, AT(node_identity), NULL},
     {"noexec", set_bool, AT(noexec), NULL},
     {"podMayChoose", set_pod_choice, AT(pod_may_choose_copy), pod_choices},
     {"proxy", set_url, AT(proxy), NULL},
@@ -239,6 +279,7 @@ static const struct parameter parameters[] = {
     {"shareSecret", set_name, AT(share_secret), NULL},
     {"shareType", set_word, AT(share_type), share_types},
     {"subPath", set_path, AT(sub_path), NULL},
+    {"unreachableGrace", set_seconds, AT(unreachable_grace_s), NULL},
 };
 #define PARAMETER_COUNT (sizeof(parameters) / sizeof(parameters[0]))
 
@@ -258,7 +299,7 @@ bool class_knows(const char *key)
 
 static int key_unknown(const char *key, struct err *err)
 {
-    char known[512] = "";
+    char known[900] = "";
     for (size_t i = 0; i < PARAMETER_COUNT; i++) {
         strncat(known, i ? ", " : "", sizeof(known) - strlen(known) - 1);
         strncat(known, parameters[i].key, sizeof(known) - strlen(known) - 1);
@@ -299,6 +340,7 @@ void class_default(struct class *out)
         .mount_options = "",
         .max_bytes = UINT64_C(16) << 40,
         .max_files = 1000000,
+        .answer_ttl_s = 5,
     };
 }
 

@@ -40,6 +40,19 @@ struct class
     const char *s3_region;   /* NULL: us-east-1 or what the server says */
     bool s3_path_style;      /* default true when s3_endpoint is given */
     bool s3_path_style_is_given;
+    /* Who a pod is to a source (cachecore/credentials.h): what it says itself and its service account's annotations come first. */
+    bool node_identity; /* where nothing else applies, the node's own cloud identity asks; default false */
+    const char *aws_role_arn, *google_service_account, *azure_client_id, *azure_tenant_id; /* NULL */
+    const char *
+        google_provider; /* audience of Google's token service: identitynamespace:.. or //iam.googleapis.com/..; NULL */
+    uint64_t answer_ttl_s; /* how long a source's yes to an identity counts; default 5 */
+    uint64_t
+        unreachable_grace_s; /* a source that cannot be reached: what it allowed this identity so recently is served; 0: nothing */
+    /* Other servers than the vendors' own: URLs without a path; NULL: the vendors'. */
+    const char *gcs_endpoint, *azure_endpoint;
+    const char *aws_sts_endpoint, *aws_pod_identity_endpoint, *aws_metadata_endpoint;
+    const char *google_sts_endpoint, *google_iam_endpoint, *google_token_endpoint, *google_metadata_endpoint;
+    const char *azure_authority, *azure_metadata_endpoint;
     bool noexec;        /* default false */
     uint64_t max_bytes; /* of one volume; default 16 TiB */
     uint64_t max_files; /* of one volume; default 1,000,000 */

@@ -22,6 +22,7 @@ struct fetch_want {
     char object[SHA256_HEX];
     const struct source *source;
     const struct source_context *context;
+    const char *host;                  /* of the URL: whom credentials are for */
     const struct source_object *found; /* what resolve said */
     const char *sha256;                /* hex: verified before the object appears; NULL: not asked for */
     uint64_t max_bytes;                /* of an object whose size the source does not state */

@@ -175,23 +175,38 @@ static void failure_judge(struct transfer *transfer, const struct err *err)
         transfer->verdict = err->code == ERR_UNAVAILABLE || err->code == ERR_CANCELLED ? PART_RETRY : PART_FAILED;
 }
 
+static int request_make(const struct transfer *transfer, const struct source_call *call, struct arena *arena,
+                        struct http_request *out, struct err *err)
+{
+    const struct fetch_want *want = transfer->download->want;
+    const struct source_range range = {.offset = transfer->offset,
+                                       .len = transfer->is_ranged ? transfer->end - transfer->offset : 0,
+                                       .now_s = clock_wall_s()};
+    if (want->source->authorize(call, want->found, &range, arena, out, err) != 0)
+        return -1;
+    out->body_max = transfer->end == UINT64_MAX ? want->max_bytes : transfer->end - transfer->offset;
+    if (transfer->download->bypass_caches)
+        caches_bypass(arena, out);
+    return 0;
+}
+
 static int transfer_perform(struct pool_worker *worker, struct transfer *transfer, int64_t *retry_after_s,
                             struct err *err)
 {
     const struct fetch_want *want = transfer->download->want;
     _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
+    const struct http_rules rules = fetch_rules(want->context);
+    struct source_call call = {
+        .context = want->context, .http = pool_worker_http(worker, &rules), .cancel = &transfer->download->stop};
     struct http_request request;
     struct http_response response = {.retry_after_s = -1};
-    uint64_t len = transfer->is_ranged ? transfer->end - transfer->offset : 0;
-    if (want->source->authorize(want->context, want->found, transfer->offset, len, clock_wall_s(), arena, &request,
-                                err) != 0)
+    if (source_call_begin(want->source, want->host, &call, err) != 0)
         return -1;
-    request.body_max = transfer->end == UINT64_MAX ? want->max_bytes : transfer->end - transfer->offset;
-    if (transfer->download->bypass_caches)
-        caches_bypass(arena, &request);
-    const struct http_rules rules = fetch_rules(want->context);
-    struct http *http = pool_worker_http(worker, &rules);
-    if (http_perform(http, &request, transfer_sink, transfer, &response, &transfer->download->stop, err) != 0)
+    int result = request_make(transfer, &call, arena, &request, err);
+    if (result == 0)
+        result = http_perform(call.http, &request, transfer_sink, transfer, &response, call.cancel, err);
+    source_call_end(&call);
+    if (result != 0)
         return -1;
     *retry_after_s = response.retry_after_s;
     response_judge(transfer, &response, err);

@@ -17,6 +17,7 @@ struct job {
     struct wire_order order;
     int fds[2];
     struct arena *arena;
+    struct identity *identity;
     struct fill_progress progress;
     struct wire_report last; /* as it was last reported */
     atomic_bool cancel;
@@ -36,6 +37,7 @@ struct loop {
 static void job_free(struct job *job)
 {
     wire_order_deinit(&job->order);
+    identity_free(job->identity);
     closep(&job->fds[0]);
     closep(&job->fds[1]);
     arena_wipe_free(job->arena);
@@ -103,6 +105,7 @@ static void job_run(struct job *job)
     struct fill_result result = {.inputs = NULL};
     struct err err = ERR_INIT;
     const struct fetcher_job view = {.order = &job->order,
+                                     .identity = job->identity,
                                      .store_fd = job->fds[0],
                                      .local_store_fd = job->fds[1],
                                      .arena = job->arena,
@@ -196,6 +199,7 @@ static int order_handle(struct loop *loop, struct job *job, size_t fd_count, str
         job_free(job);
         return err_set(err, ERR_CORRUPT, "an order came with %zu descriptors", fd_count);
     }
+    job->identity = identity_new(&job->order.facts, &job->order.secrets, &job->order.tokens);
     job_start(loop, job);
     return 0;
 }

@@ -11,12 +11,9 @@ static int request_fill(const struct fetcher_job *job, struct inputs *inputs, st
     const struct wire_order *order = job->order;
     if (order->inputs && inputs_parse(job->arena, order->inputs, strlen(order->inputs), inputs, err) != 0)
         return -1;
-    char *identity = arena_alloc(job->arena, SHA256_HEX);
-    source_identity(&order->secrets, identity);
     out->inputs = inputs;
     out->inputs_from = order->inputs_from;
-    out->context = (struct source_context){
-        .class = &order->rules, .secrets = &order->secrets, .identity = identity, .volume = order->volume};
+    out->context = (struct source_context){.class = &order->rules, .identity = job->identity, .volume = order->volume};
     out->max_bytes = order->rules.max_bytes;
     out->max_files = order->rules.max_files;
     return 0;

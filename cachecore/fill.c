@@ -38,6 +38,7 @@ static void want_add(const struct fill *fill, size_t index, struct missing *miss
     *want = (struct fetch_want){.store = fill->request->store,
                                 .source = item->source,
                                 .context = &fill->request->context,
+                                .host = item->input->url.host,
                                 .found = &item->found,
                                 .sha256 = item->input->sha256,
                                 .max_bytes = fill->request->max_bytes > 0 ? fill->request->max_bytes : UINT64_MAX};

@@ -28,36 +28,49 @@ static int list_sink(void *context, const struct http_response *response, const 
     return 0;
 }
 
-static int list_get(struct list_job *job, struct http *http, struct arena *arena, const struct source_object *found,
-                    struct err *err)
+static int list_get(struct list_job *job, struct source_call *call, struct arena *arena,
+                    const struct source_object *found, struct err *err)
 {
-    const struct source_context *context = &job->fill->request->context;
+    const struct source_range whole = {.now_s = clock_wall_s()};
     struct http_request request;
     struct http_response response;
-    if (job->source->authorize(context, found, 0, 0, clock_wall_s(), arena, &request, err) != 0)
+    if (job->source->authorize(call, found, &whole, arena, &request, err) != 0)
         return -1;
     request.body_max = INPUTS_BYTES_MAX;
-    if (http_perform(http, &request, list_sink, job, &response, job->fill->cancel, err) != 0)
+    if (http_perform(call->http, &request, list_sink, job, &response, call->cancel, err) != 0)
         return -1;
     return response.status == 200 ? 0 : source_status_error(&response, found->display, err);
+}
+
+static struct source_asking asking_make(const struct fill *fill, const struct source *source, const struct url *url,
+                                        struct pool_worker *worker)
+{
+    const struct source_context *context = &fill->request->context;
+    const struct http_rules rules = fetch_rules(context);
+    return (struct source_asking){
+        .source = source,
+        .host = url->host,
+        .call = {.context = context, .http = pool_worker_http(worker, &rules), .cancel = fill->cancel},
+        .deadline_ms = clock_monotonic_ms() + RESOLVE_MS};
 }
 
 static int list_run(struct pool_worker *worker, void *context, size_t index, struct err *err)
 {
     (void)index;
     struct list_job *job = context;
-    const struct source_context *source_context = &job->fill->request->context;
     _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
-    const struct http_rules rules = fetch_rules(source_context);
-    struct http *http = pool_worker_http(worker, &rules);
+    struct source_asking asking = asking_make(job->fill, job->source, job->url, worker);
     struct source_object found;
-    if (source_resolve(job->source, http, source_context, job->url, arena, &found, clock_monotonic_ms() + RESOLVE_MS,
-                       job->fill->cancel, err) != 0)
+    if (source_resolve(&asking, job->url, arena, &found, err) != 0)
         return -1;
     if (found.size_is_known && found.size > INPUTS_BYTES_MAX)
         return err_set(err, ERR_INVALID, "the list has %llu bytes, at most %u are read", (unsigned long long)found.size,
                        INPUTS_BYTES_MAX);
-    return list_get(job, http, arena, &found, err);
+    if (source_call_begin(job->source, job->url->host, &asking.call, err) != 0)
+        return -1;
+    int result = list_get(job, &asking.call, arena, &found, err);
+    source_call_end(&asking.call);
+    return result;
 }
 
 static int source_allowed(const struct fill *fill, const struct url *url, struct err *err)
@@ -148,7 +161,9 @@ static void found_keep(struct arena *arena, const struct source_object *from, st
 
 static void item_found(struct fill *fill, struct fill_item *item, const struct source_object *found)
 {
-    const char *identity = found->validator_is_strong ? "" : fill->request->context.identity;
+    char identity[SHA256_HEX] = "";
+    if (!found->validator_is_strong)
+        identity_id(fill->request->context.identity, identity);
     pool_lock(fill->engine->asks);
     found_keep(fill->arena, found, &item->found);
     pool_unlock(fill->engine->asks);
@@ -164,11 +179,9 @@ static int resolve_run(struct pool_worker *worker, void *context, size_t index, 
     if (item->is_resolved)
         return 0;
     _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
-    const struct source_context *source_context = &fill->request->context;
-    const struct http_rules rules = fetch_rules(source_context);
+    const struct source_asking asking = asking_make(fill, item->source, &item->input->url, worker);
     struct source_object found;
-    if (source_resolve(item->source, pool_worker_http(worker, &rules), source_context, &item->input->url, arena, &found,
-                       clock_monotonic_ms() + RESOLVE_MS, fill->cancel, err) != 0)
+    if (source_resolve(&asking, &item->input->url, arena, &found, err) != 0)
         return -1;
     item_found(fill, item, &found);
     return 0;

@@ -35,11 +35,13 @@ static int list_make(struct fill *fill, struct fill_item *item, struct err *err)
 static bool pin_is_of_item(const struct fill *fill, const struct fill_item *item, const struct snapshot_file *file)
 {
     const struct source_object *found = &item->found;
+    char identity[SHA256_HEX];
     char id[SHA256_HEX];
+    identity_id(fill->request->context.identity, identity);
     object_id(found->kind, found->authority, found->canonical, file->validator, "", id);
     if (strcmp(id, file->object) == 0)
         return true;
-    object_id(found->kind, found->authority, found->canonical, file->validator, fill->request->context.identity, id);
+    object_id(found->kind, found->authority, found->canonical, file->validator, identity, id);
     return strcmp(id, file->object) == 0;
 }
 

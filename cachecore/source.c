@@ -1,10 +1,10 @@
 #include "cachecore/source.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "cachecore/credential_cache.h"
 #include "cachecore/digest.h"
 #include "cachecore/source_list.h"
 
@@ -67,52 +67,78 @@ static bool wait_until(int64_t end_ms, const atomic_bool *cancel)
     return !is_cancelled(cancel);
 }
 
-int source_resolve(const struct source *source, struct http *http, const struct source_context *context,
-                   const struct url *url, struct arena *arena, struct source_object *out, int64_t deadline_ms,
-                   const atomic_bool *cancel, struct err *err)
+int source_call_begin(const struct source *source, const char *host, struct source_call *call, struct err *err)
 {
-    if (!class_allows_source(context->class, url->canonical))
-        return err_set(err, ERR_DENIED, "the class '%s' does not allow this source (allowedSources)",
-                       context->class->name);
+    struct credentials *credentials;
+    if (credential_cache_get(source->chain, call->context->class, call->context->identity, host, call->cancel,
+                             &credentials, err) != 0)
+        return -1;
+    call->credentials = credentials;
+    return 0;
+}
+
+void source_call_end(struct source_call *call)
+{
+    credentials_unref((struct credentials *)(uintptr_t)call->credentials);
+    call->credentials = NULL;
+}
+
+static int ask_once(const struct source_asking *asking, source_question question, void *context, bool *may_be_stale,
+                    struct err *err)
+{
+    struct source_call call = asking->call;
+    *may_be_stale = false;
+    if (source_call_begin(asking->source, asking->host, &call, err) != 0)
+        return -1;
+    int result = question(&call, context, err);
+    *may_be_stale = result != 0 && err->code == ERR_UNAUTHENTICATED && call.credentials->expires_s != 0;
+    if (*may_be_stale)
+        credential_cache_drop(call.credentials);
+    source_call_end(&call);
+    return result;
+}
+
+int source_ask(const struct source_asking *asking, source_question question, void *context, struct err *err)
+{
+    bool was_stale = false;
     for (unsigned try = 1;; try++) {
         struct err why = ERR_INIT;
-        if (source->resolve(http, context, url, arena, out, cancel, &why) == 0)
+        bool is_stale;
+        if (ask_once(asking, question, context, &is_stale, &why) == 0)
             return 0;
-        int64_t end_ms = clock_monotonic_ms() + backoff_ms(try, http_retry_after_s(http));
-        bool retries = why.code == ERR_UNAVAILABLE && try < TRIES_MAX && end_ms < deadline_ms;
-        if (!retries) {
+        int64_t now_ms = clock_monotonic_ms();
+        int64_t end_ms = now_ms + backoff_ms(try, http_retry_after_s(asking->call.http));
+        bool is_renewed = is_stale && !was_stale;
+        bool retries = why.code == ERR_UNAVAILABLE && try < TRIES_MAX && end_ms < asking->deadline_ms;
+        was_stale = was_stale || is_stale;
+        if (!retries && !is_renewed) {
             *err = why;
             return try > 1 ? err_prefix(err, "after %u tries", try) : -1;
         }
-        if (!wait_until(end_ms, cancel))
+        if (!wait_until(is_renewed ? now_ms : end_ms, asking->call.cancel))
             return err_set(err, ERR_CANCELLED, "cancelled while waiting to try again: %s", why.message);
     }
 }
 
-static int key_compare(const void *a, const void *b)
+struct resolving {
+    const struct source *source;
+    const struct url *url;
+    struct arena *arena;
+    struct source_object *out;
+};
+
+static int resolve_question(const struct source_call *call, void *context, struct err *err)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const struct resolving *resolving = context;
+    return resolving->source->resolve(call, resolving->url, resolving->arena, resolving->out, err);
 }
 
-void source_identity(const struct secret_map *secrets, char out[65])
+int source_resolve(const struct source_asking *asking, const struct url *url, struct arena *arena,
+                   struct source_object *out, struct err *err)
 {
-    out[0] = '\0';
-    if (!secrets || secrets->count == 0)
-        return;
-    const char **keys = calloc(secrets->count, sizeof(*keys));
-    if (!keys)
-        abort();
-    for (size_t i = 0; i < secrets->count; i++)
-        keys[i] = secrets->entries[i].key;
-    qsort(keys, secrets->count, sizeof(*keys), key_compare);
-    _cleanup_(sha256_freep) struct sha256 *sha = sha256_new();
-    for (size_t i = 0; i < secrets->count; i++) {
-        const struct secret *value = secret_map_get(secrets, keys[i]);
-        sha256_field(sha, keys[i], strlen(keys[i]));
-        sha256_field(sha, secret_reveal(value), secret_len(value));
-    }
-    free(keys);
-    uint8_t digest[SHA256_LEN];
-    sha256_final(sha, digest);
-    str_hex(digest, sizeof(digest), out);
+    const struct class *class = asking->call.context->class;
+    struct resolving resolving = {asking->source, url, arena, out};
+    if (!class_allows_source(class, url->canonical))
+        return err_set(err, ERR_DENIED, "the class '%s' does not allow this source (allowedSources)", class->name);
+    return source_ask(asking, resolve_question, &resolving, err);
 }

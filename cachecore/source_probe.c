@@ -33,17 +33,17 @@ static int on_answer(void *context, const struct http_response *response, const 
     return -1;
 }
 
-static int glance_at(const struct source *source, struct http *http, const struct source_context *context,
-                     struct arena *arena, const struct source_object *object, struct glance *glance,
-                     const atomic_bool *cancel, struct err *err)
+static int glance_at(const struct source *source, const struct source_call *call, struct arena *arena,
+                     const struct source_object *object, struct glance *glance, struct err *err)
 {
+    struct source_range range = {.len = glance->wants_range ? 1 : 0, .now_s = clock_wall_s()};
     struct http_request request;
     struct http_response response;
     struct err why = ERR_INIT;
     *glance = (struct glance){.wants_range = glance->wants_range};
-    if (source->authorize(context, object, 0, glance->wants_range ? 1 : 0, clock_wall_s(), arena, &request, err) != 0)
+    if (source->authorize(call, object, &range, arena, &request, err) != 0)
         return -1;
-    int result = http_perform(http, &request, on_answer, glance, &response, cancel, &why);
+    int result = http_perform(call->http, &request, on_answer, glance, &response, call->cancel, &why);
     if (result == 0)
         glance->response = response;
     if (result == 0 || (glance->is_stopped && why.code == ERR_CANCELLED))
@@ -101,37 +101,45 @@ static bool needs_whole(const struct http_response *response)
     return response->status == 416 || (response->status == 206 && response->range_total == UINT64_MAX);
 }
 
-int source_probe(const struct source *source, struct http *http, const struct source_context *context,
-                 struct arena *arena, struct source_object *object, struct http_response *response,
-                 const atomic_bool *cancel, struct err *err)
+int source_probe(const struct source *source, const struct source_call *call, struct arena *arena,
+                 struct source_object *object, struct http_response *response, struct err *err)
 {
     struct glance glance = {.wants_range = true};
     response->status = 0;
-    if (glance_at(source, http, context, arena, object, &glance, cancel, err) != 0)
+    if (glance_at(source, call, arena, object, &glance, err) != 0)
         return -1;
     if (needs_whole(&glance.response)) {
         glance.wants_range = false;
-        if (glance_at(source, http, context, arena, object, &glance, cancel, err) != 0)
+        if (glance_at(source, call, arena, object, &glance, err) != 0)
             return -1;
     }
     *response = glance.response;
     bool is_range = glance.wants_range && response->status == 206;
     if (response->status != 200 && !is_range)
         return source_status_error(response, object->display, err);
-    object_complete(context, response, arena, object);
+    object_complete(call->context, response, arena, object);
     return 0;
 }
 
-size_t source_range_headers(const struct source_object *object, uint64_t offset, uint64_t len, struct arena *arena,
+size_t source_range_headers(const struct source_object *object, const struct source_range *range, struct arena *arena,
                             struct http_header *headers)
 {
     size_t count = 0;
-    if (len > 0)
+    if (range->len > 0)
         headers[count++] = (struct http_header){
-            "Range", arena_printf(arena, "bytes=%" PRIu64 "-%" PRIu64, offset, offset + len - 1), false};
+            "Range", arena_printf(arena, "bytes=%" PRIu64 "-%" PRIu64, range->offset, range->offset + range->len - 1),
+            false};
     if (object->etag)
         headers[count++] = (struct http_header){"If-Match", object->etag, false};
     return count;
+}
+
+size_t source_credential_headers(const struct credentials *credentials, struct http_header *headers)
+{
+    for (size_t i = 0; i < credentials->header_count; i++)
+        headers[i] =
+            (struct http_header){credentials->headers[i].name, secret_reveal(credentials->headers[i].value), true};
+    return credentials->header_count;
 }
 
 uint64_t source_body_max(const struct source_context *context, const struct source_object *object, uint64_t len)

@@ -8,14 +8,16 @@
 
 /* Completes an object whose request_url (and what authorize needs) is set: size, ranges, etag, validator, mtime, version_id. *response
  * is the server's last answer, also where its status made the call fail (response->status is 0 if there was none). */
-int source_probe(const struct source *source, struct http *http, const struct source_context *context,
-                 struct arena *arena, struct source_object *object, struct http_response *response,
-                 const atomic_bool *cancel, struct err *err);
+int source_probe(const struct source *source, const struct source_call *call, struct arena *arena,
+                 struct source_object *object, struct http_response *response, struct err *err);
 
 /* The headers that every range request has, appended to headers: Range (when len is not 0), If-Match (when the object has a strong
  * ETag). Returns how many (at most 2). */
-size_t source_range_headers(const struct source_object *object, uint64_t offset, uint64_t len, struct arena *arena,
+size_t source_range_headers(const struct source_object *object, const struct source_range *range, struct arena *arena,
                             struct http_header *headers);
+
+/* The headers that credentials of kind CREDENTIALS_HEADERS bring, appended likewise; 0 for other kinds. */
+size_t source_credential_headers(const struct credentials *credentials, struct http_header *headers);
 
 /* The most bytes that an answer to a request for len bytes (0: all) may have. */
 uint64_t source_body_max(const struct source_context *context, const struct source_object *object, uint64_t len);

@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "cachecore/credentials.h"
 #include "cachecore/sigv4.h"
 #include "cachecore/source_list.h"
 #include "cachecore/source_probe.h"
@@ -95,45 +94,43 @@ static bool is_region(const char *text)
     return len > 0 && len <= 32 && text[len] == '\0';
 }
 
-static int probe_in_region(struct http *http, const struct source_context *context, const struct url *url,
-                           const char *region, struct arena *arena, struct source_object *out,
-                           struct http_response *response, const atomic_bool *cancel, struct err *err)
+static int probe_in_region(const struct source_call *call, const struct url *url, const char *region,
+                           struct arena *arena, struct source_object *out, struct http_response *response,
+                           struct err *err)
 {
     response->status = 0;
-    if (object_make(context, url, region, arena, out, err) != 0)
+    if (object_make(call->context, url, region, arena, out, err) != 0)
         return -1;
-    return source_probe(&source_s3, http, context, arena, out, response, cancel, err);
+    return source_probe(&source_s3, call, arena, out, response, err);
 }
 
-static const char *region_first(const struct source_context *context, const struct credentials_s3 *credentials)
+static const char *region_first(const struct source_call *call)
 {
-    if (context->class->s3_region)
-        return context->class->s3_region;
-    return credentials->region ? credentials->region : REGION_DEFAULT;
+    if (call->context->class->s3_region)
+        return call->context->class->s3_region;
+    return call->credentials->region ? call->credentials->region : REGION_DEFAULT;
 }
 
 /* A bucket in another region answers with a refusal that names the right one: asked there once more. */
-static int s3_resolve(struct http *http, const struct source_context *context, const struct url *url,
-                      struct arena *arena, struct source_object *out, const atomic_bool *cancel, struct err *err)
+static int s3_resolve(const struct source_call *call, const struct url *url, struct arena *arena,
+                      struct source_object *out, struct err *err)
 {
-    struct credentials_s3 credentials;
     struct http_response response;
     struct source_object object;
     struct err why = ERR_INIT;
-    if (credentials_s3(context->secrets, &credentials, err) != 0)
-        return -1;
-    const char *region = region_first(context, &credentials);
-    int result = probe_in_region(http, context, url, region, arena, &object, &response, cancel, &why);
+    const char *region = region_first(call);
+    int result = probe_in_region(call, url, region, arena, &object, &response, &why);
     bool elsewhere = result != 0 && response.status >= 300 && response.status < 500 && is_region(response.region) &&
                      strcmp(response.region, region) != 0;
     if (elsewhere) {
         region = arena_strdup(arena, response.region);
         why = (struct err)ERR_INIT;
-        result = probe_in_region(http, context, url, region, arena, &object, &response, cancel, &why);
+        result = probe_in_region(call, url, region, arena, &object, &response, &why);
     }
     if (result != 0) {
         *err = why;
-        bool anonymous = why.code == ERR_DENIED && response.status == 403 && !credentials.access_key_id;
+        bool anonymous =
+            why.code == ERR_DENIED && response.status == 403 && call->credentials->kind == CREDENTIALS_NONE;
         return anonymous ? err_prefix(err, "asked without credentials, as no secret with access keys was given") : -1;
     }
     *out = object;
@@ -152,7 +149,7 @@ static void url_cut(const char *url, struct arena *arena, const char **host, con
     *query = *rest == '?' ? rest + 1 : NULL;
 }
 
-static const char *authorization_make(const struct credentials_s3 *credentials, const struct source_object *object,
+static const char *authorization_make(const struct credentials *credentials, const struct source_object *object,
                                       const char *date, const struct http_header *headers, size_t count,
                                       struct arena *arena)
 {
@@ -174,7 +171,7 @@ static const char *authorization_make(const struct credentials_s3 *credentials, 
     return sigv4_authorization(arena, &key, date, &request);
 }
 
-static size_t headers_sign(const struct credentials_s3 *credentials, const struct source_object *object, int64_t now_s,
+static size_t headers_sign(const struct credentials *credentials, const struct source_object *object, int64_t now_s,
                            struct arena *arena, struct http_header *headers, size_t count)
 {
     char date[SIGV4_DATE_LEN];
@@ -189,23 +186,22 @@ static size_t headers_sign(const struct credentials_s3 *credentials, const struc
     return count;
 }
 
-static int s3_authorize(const struct source_context *context, const struct source_object *object, uint64_t offset,
-                        uint64_t len, int64_t now_s, struct arena *arena, struct http_request *out, struct err *err)
+static int s3_authorize(const struct source_call *call, const struct source_object *object,
+                        const struct source_range *range, struct arena *arena, struct http_request *out,
+                        struct err *err)
 {
     struct http_header *headers = arena_calloc(arena, HEADERS_MAX, sizeof(*headers));
-    struct credentials_s3 credentials;
-    if (credentials_s3(context->secrets, &credentials, err) != 0)
-        return -1;
-    size_t count = source_range_headers(object, offset, len, arena, headers);
-    if (credentials.access_key_id)
-        count = headers_sign(&credentials, object, now_s, arena, headers, count);
+    (void)err;
+    size_t count = source_range_headers(object, range, arena, headers);
+    if (call->credentials->kind == CREDENTIALS_AWS)
+        count = headers_sign(call->credentials, object, range->now_s, arena, headers, count);
     *out = (struct http_request){
         .method = "GET",
         .url = object->request_url,
         .display = object->display,
         .headers = headers,
         .header_count = count,
-        .body_max = source_body_max(context, object, len),
+        .body_max = source_body_max(call->context, object, range->len),
         .no_redirects = true, /* a signature names the host */
     };
     return 0;
@@ -213,4 +209,9 @@ static int s3_authorize(const struct source_context *context, const struct sourc
 
 static const char *const schemes[] = {"s3", NULL};
 
-const struct source source_s3 = {"s3", schemes, s3_resolve, s3_authorize};
+const struct source source_s3 = {.kind = "s3",
+                                 .schemes = schemes,
+                                 .chain = &credential_chain_aws,
+                                 .after_works = true,
+                                 .resolve = s3_resolve,
+                                 .authorize = s3_authorize};

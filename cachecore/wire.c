@@ -24,6 +24,25 @@ static void rules_fill(const struct class *class, Fetcher__Rules *out)
     out->authorize_object = class->authorize == AUTHORIZE_OBJECT;
     out->max_bytes = class->max_bytes;
     out->max_files = class->max_files;
+    out->node_identity = class->node_identity;
+    out->answer_ttl_s = class->answer_ttl_s;
+    out->unreachable_grace_s = class->unreachable_grace_s;
+    out->aws_role_arn = borrow(class->aws_role_arn);
+    out->google_service_account = borrow(class->google_service_account);
+    out->azure_client_id = borrow(class->azure_client_id);
+    out->azure_tenant_id = borrow(class->azure_tenant_id);
+    out->google_provider = borrow(class->google_provider);
+    out->gcs_endpoint = borrow(class->gcs_endpoint);
+    out->azure_endpoint = borrow(class->azure_endpoint);
+    out->aws_sts_endpoint = borrow(class->aws_sts_endpoint);
+    out->aws_pod_identity_endpoint = borrow(class->aws_pod_identity_endpoint);
+    out->aws_metadata_endpoint = borrow(class->aws_metadata_endpoint);
+    out->google_sts_endpoint = borrow(class->google_sts_endpoint);
+    out->google_iam_endpoint = borrow(class->google_iam_endpoint);
+    out->google_token_endpoint = borrow(class->google_token_endpoint);
+    out->google_metadata_endpoint = borrow(class->google_metadata_endpoint);
+    out->azure_authority = borrow(class->azure_authority);
+    out->azure_metadata_endpoint = borrow(class->azure_metadata_endpoint);
 }
 
 static Fetcher__Secret **secrets_fill(const struct secret_map *map, struct arena *arena)
@@ -106,6 +125,25 @@ static void rules_read(struct arena *arena, const Fetcher__Rules *rules, struct 
     out->authorize = rules->authorize_object ? AUTHORIZE_OBJECT : AUTHORIZE_PREFIX;
     out->max_bytes = rules->max_bytes;
     out->max_files = rules->max_files;
+    out->node_identity = rules->node_identity;
+    out->answer_ttl_s = rules->answer_ttl_s;
+    out->unreachable_grace_s = rules->unreachable_grace_s;
+    out->aws_role_arn = keep(arena, rules->aws_role_arn);
+    out->google_service_account = keep(arena, rules->google_service_account);
+    out->azure_client_id = keep(arena, rules->azure_client_id);
+    out->azure_tenant_id = keep(arena, rules->azure_tenant_id);
+    out->google_provider = keep(arena, rules->google_provider);
+    out->gcs_endpoint = keep(arena, rules->gcs_endpoint);
+    out->azure_endpoint = keep(arena, rules->azure_endpoint);
+    out->aws_sts_endpoint = keep(arena, rules->aws_sts_endpoint);
+    out->aws_pod_identity_endpoint = keep(arena, rules->aws_pod_identity_endpoint);
+    out->aws_metadata_endpoint = keep(arena, rules->aws_metadata_endpoint);
+    out->google_sts_endpoint = keep(arena, rules->google_sts_endpoint);
+    out->google_iam_endpoint = keep(arena, rules->google_iam_endpoint);
+    out->google_token_endpoint = keep(arena, rules->google_token_endpoint);
+    out->google_metadata_endpoint = keep(arena, rules->google_metadata_endpoint);
+    out->azure_authority = keep(arena, rules->azure_authority);
+    out->azure_metadata_endpoint = keep(arena, rules->azure_metadata_endpoint);
 }
 
 static int start_read(struct arena *arena, const Fetcher__Start *start, struct wire_order *out, struct err *err)

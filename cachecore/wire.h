@@ -17,7 +17,7 @@
 #define WIRE_ENTRY_MAX ((uint32_t)64 << 10)
 #define WIRE_SECRETS_MAX 64u
 
-enum wire_order_kind { WIRE_START = 1, WIRE_CANCEL };
+enum wire_order_kind { WIRE_START = 1, WIRE_CANCEL, WIRE_RENEW /* secrets and tokens of a job that runs */ };
 
 struct wire_order {
     enum wire_order_kind kind;
@@ -27,9 +27,11 @@ struct wire_order {
     const char *inputs_from; /* NULL: inputs is the list; exactly one is given */
     const char *volume;      /* hex digest of the volume id */
     const char *node;
-    bool has_local;            /* a second descriptor: the node-local store */
-    struct class rules;        /* only what sources and the engine look at; the rest are the defaults */
-    struct secret_map secrets; /* owned by a parsed order */
+    bool has_local;     /* a second descriptor: the node-local store */
+    struct class rules; /* only what sources and the engine look at; the rest are the defaults */
+    struct identity_facts facts;
+    struct secret_map secrets; /* owned by a parsed order; WIRE_RENEW too */
+    struct secret_map tokens;  /* audience to service account token; likewise */
 };
 
 /* Appends the packet to out: ERR_EXHAUSTED above WIRE_PACKET_MAX (names the size). It may hold secrets: wire_wipe it. */

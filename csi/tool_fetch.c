@@ -46,16 +46,15 @@ static void *fetch_thread(void *argument)
     const struct tool_fetch_options *options = run->options;
     struct inputs inputs;
     char volume[SHA256_HEX];
-    char identity[SHA256_HEX];
     uint64_t one = 1;
-    source_identity(&options->secrets, identity);
+    _cleanup_(identity_freep) struct identity *identity =
+        identity_new(&(struct identity_facts){.namespace = NULL}, &options->secrets, NULL);
     digest_sha256_hex(options->into, strlen(options->into), volume);
-    const struct fill_request request = {
-        .inputs = &inputs,
-        .context = {.class = &options->class, .secrets = &options->secrets, .identity = identity, .volume = volume},
-        .store = run->store,
-        .max_bytes = options->class.max_bytes,
-        .max_files = options->class.max_files};
+    const struct fill_request request = {.inputs = &inputs,
+                                         .context = {.class = &options->class, .identity = identity, .volume = volume},
+                                         .store = run->store,
+                                         .max_bytes = options->class.max_bytes,
+                                         .max_files = options->class.max_files};
     struct engine *engine = engine_new(&(struct engine_config){.transfers = 0});
     run->outcome = inputs_parse(run->arena, options->inputs.data, options->inputs.len, &inputs, &run->err);
     if (run->outcome == 0)

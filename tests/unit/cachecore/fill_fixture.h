@@ -137,13 +137,14 @@ static inline void *run_fill(void *argument)
 {
     struct run *run = argument;
     struct inputs inputs = {.count = 0};
-    struct secret_map secrets = SECRET_MAP_INIT;
+    _cleanup_(identity_freep) struct identity *nobody =
+        identity_new(&(struct identity_facts){.namespace = NULL}, NULL, NULL);
     struct class class = run->fixture->class;
     class.max_bytes = run->max_bytes;
     const struct fill_request request = {
         .inputs = &inputs,
         .inputs_from = run->inputs_from,
-        .context = {.class = &class, .secrets = &secrets, .identity = "", .volume = "00"},
+        .context = {.class = &class, .identity = nobody, .volume = "00"},
         .store = run->store,
         .local_store = run->local,
         .max_bytes = run->max_bytes,

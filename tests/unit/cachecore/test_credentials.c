@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "cachecore/credentials.h"
-#include "cachecore/source.h"
+#include "cachecore/identity.h"
 
 struct pair {
     const char *key;
@@ -24,6 +24,18 @@ static void map_fill(struct secret_map *map, const struct pair *pairs, size_t ma
 static void maps_deinit(struct secret_map *map)
 {
     secret_map_deinit(map);
+}
+
+/* What a chain makes of a secret. */
+static int chain_find(const struct credential_chain *chain, const struct secret_map *map, const char *host,
+                      struct credentials **out, struct err *err)
+{
+    static const struct identity_facts nobody;
+    struct class class;
+    class_default(&class);
+    struct identity_view view = {.facts = &nobody, .secrets = *map};
+    const struct credentials_request request = {.class = &class, .identity = &view, .host = host};
+    return chain->find(&request, out, err);
 }
 
 static const struct {
@@ -59,15 +71,16 @@ static void s3_keys_have_many_names(void **state)
     for (size_t i = 0; i < sizeof(s3) / sizeof(s3[0]); i++) {
         __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
         struct err err = ERR_INIT;
-        struct credentials_s3 found;
+        _cleanup_(credentials_unrefp) struct credentials *found = NULL;
         map_fill(&map, s3[i].pairs, 4);
-        assert_int_equal(credentials_s3(&map, &found, &err), 0);
-        revealed_is(found.access_key_id, s3[i].id);
-        revealed_is(found.secret_key, s3[i].secret);
-        revealed_is(found.session_token, s3[i].token);
-        assert_int_equal(found.region != NULL, s3[i].region != NULL);
-        if (found.region)
-            assert_string_equal(found.region, s3[i].region);
+        assert_int_equal(chain_find(&credential_chain_aws, &map, "bucket", &found, &err), 0);
+        assert_int_equal(found->kind, s3[i].id ? CREDENTIALS_AWS : CREDENTIALS_NONE);
+        revealed_is(found->access_key_id, s3[i].id);
+        revealed_is(found->secret_key, s3[i].secret);
+        revealed_is(found->session_token, s3[i].token);
+        assert_int_equal(found->region != NULL, s3[i].region != NULL);
+        if (found->region)
+            assert_string_equal(found->region, s3[i].region);
     }
 }
 
@@ -95,14 +108,16 @@ static void web_credentials_become_a_header(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(web) / sizeof(web[0]); i++) {
         __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
-        _cleanup_(arena_freep) struct arena *arena = arena_new();
         struct err err = ERR_INIT;
-        const char *header;
+        _cleanup_(credentials_unrefp) struct credentials *found = NULL;
         map_fill(&map, web[i].pairs, 4);
-        assert_int_equal(credentials_web(&map, web[i].host, arena, &header, &err), 0);
-        assert_int_equal(header != NULL, web[i].header != NULL);
-        if (header)
-            assert_string_equal(header, web[i].header);
+        assert_int_equal(chain_find(&credential_chain_web, &map, web[i].host, &found, &err), 0);
+        assert_int_equal(found->kind, web[i].header ? CREDENTIALS_HEADERS : CREDENTIALS_NONE);
+        assert_int_equal(found->header_count, web[i].header ? 1 : 0);
+        if (web[i].header) {
+            assert_string_equal(found->headers[0].name, "Authorization");
+            revealed_is(found->headers[0].value, web[i].header);
+        }
     }
 }
 
@@ -128,14 +143,13 @@ static void errors_name_the_key_and_no_value(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
-        _cleanup_(arena_freep) struct arena *arena = arena_new();
         struct err err = ERR_INIT;
-        struct credentials_s3 found;
-        const char *header;
+        _cleanup_(credentials_unrefp) struct credentials *s3_found = NULL;
+        _cleanup_(credentials_unrefp) struct credentials *web_found = NULL;
         map_fill(&map, &bad[i].pair, 1);
-        int result = credentials_s3(&map, &found, &err);
+        int result = chain_find(&credential_chain_aws, &map, "h", &s3_found, &err);
         if (result == 0)
-            result = credentials_web(&map, "h", arena, &header, &err);
+            result = chain_find(&credential_chain_web, &map, "h", &web_found, &err);
         assert_int_equal(result, -1);
         if (err.code != bad[i].code || !strstr(err.message, bad[i].cause))
             fail_msg("%s: %s", bad[i].pair.key, err.message);
@@ -148,12 +162,19 @@ static void a_colon_in_a_user_name_is_refused(void **state)
     (void)state;
     static const struct pair pairs[] = {{"username", "a:b"}, {"password", "p"}};
     __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
-    _cleanup_(arena_freep) struct arena *arena = arena_new();
     struct err err = ERR_INIT;
-    const char *header;
+    struct credentials *found = NULL;
     map_fill(&map, pairs, 2);
-    assert_int_equal(credentials_web(&map, "h", arena, &header, &err), -1);
+    assert_int_equal(chain_find(&credential_chain_web, &map, "h", &found, &err), -1);
     assert_int_equal(err.code, ERR_INVALID);
+}
+
+static void id_of(const struct identity_facts *facts, const struct secret_map *secrets, const struct secret_map *tokens,
+                  char out[SHA256_HEX])
+{
+    struct identity *identity = identity_new(facts, secrets, tokens);
+    identity_id(identity, out);
+    identity_free(identity);
 }
 
 static void an_identity_stands_for_all_of_a_secret(void **state)
@@ -161,17 +182,18 @@ static void an_identity_stands_for_all_of_a_secret(void **state)
     (void)state;
     static const struct pair pairs[][2] = {
         {{"a", "1"}, {"b", "2"}}, {{"b", "2"}, {"a", "1"}}, {{"a", "1"}, {"b", "3"}}, {{"a", "1b"}, {"", "2"}}};
-    char identities[4][65];
+    static const struct identity_facts nobody;
+    char identities[4][SHA256_HEX];
     for (size_t i = 0; i < 4; i++) {
         __attribute__((cleanup(maps_deinit))) struct secret_map map = SECRET_MAP_INIT;
         map_fill(&map, pairs[i], 2);
-        source_identity(&map, identities[i]);
+        id_of(&nobody, &map, NULL, identities[i]);
         assert_int_equal(strlen(identities[i]), 64);
     }
     assert_string_equal(identities[0], identities[1]);
     assert_string_not_equal(identities[0], identities[2]);
     assert_string_not_equal(identities[0], identities[3]);
-    source_identity(NULL, identities[0]);
+    id_of(&nobody, NULL, NULL, identities[0]);
     assert_string_equal(identities[0], "");
 }
 
