@@ -48,6 +48,17 @@ void credentials_header(struct credentials *credentials, const char *name, const
     credentials->header_count++;
 }
 
+bool credentials_key_is_file(const char *name)
+{
+    static const char *const names[] = {"gcloud-application-credentials.json", "credentials.json", "key.json",
+                                        "GOOGLE_APPLICATION_CREDENTIALS_JSON"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int value_check(const char *name, const struct secret *value, struct err *err)
 {
     const char *text = secret_reveal(value);

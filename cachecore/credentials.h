@@ -79,3 +79,6 @@ int credentials_value(const struct secret_map *secrets, const char *const *names
 /* ERR_UNAUTHENTICATED when one of two is there without the other; the first name of each is what the message says. */
 int credentials_pair(const struct secret *first, const struct secret *second, const char *const *first_names,
                      const char *const *second_names, struct err *err);
+
+/* Whether this key's value is a file of several lines (a service account's key file): all others must be one line. */
+bool credentials_key_is_file(const char *name);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "cachecore/credentials.h"
 #include "csi/context.h"
 #include "csi/tokens.h"
 
@@ -127,7 +128,7 @@ static int check_secret(const char *key, const char *value, struct err *err)
     if (strcmp(key, TOKENS_KEY) != 0 && (len == 0 || len > NAME_COMPONENT_MAX || fit != len))
         return err_set(err, ERR_INVALID, "secrets: a key must be 1 to %d letters, digits, '.', '_' or '-'",
                        NAME_COMPONENT_MAX);
-    if (strpbrk(value, "\r\n"))
+    if (!credentials_key_is_file(key) && strpbrk(value, "\r\n"))
         return err_set(err, ERR_INVALID, "secrets: the value of '%.100s' holds a line end (make it without one)", key);
     return 0;
 }

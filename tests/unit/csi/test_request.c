@@ -234,6 +234,10 @@ static const struct {
      {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS}, {"key", "a\r\nb"}},
      ERR_INVALID,
      "line end"},
+    {"34 line end in a name like a key file's",
+     {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS}, {"my-key.json", "{\n}"}},
+     ERR_INVALID,
+     "line end"},
     {"34 key",
      {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS}, {"a key", "b"}},
      ERR_INVALID,
@@ -323,7 +327,7 @@ static const struct sample inline_sample = {
     false,
     NULL,
     {POD_INFO, "inputs", INPUTS, "storageClass", "c", "copyPolicy", "copy", POD "serviceAccount.tokens", "{}"},
-    {"key_id", "secret-value"}};
+    {"key_id", "secret-value", "key.json", "{\r\n}\n"}};
 
 static int parse(struct arena *arena, const struct sample *sample, const struct request_rules *rules,
                  struct publish_request *out)
@@ -350,6 +354,7 @@ static void test_inline(void **state)
     assert_string_equal(request.attributes.copy_policy, "copy");
     assert_int_equal(request.attributes.parameter_count, 0);
     assert_string_equal(secret_reveal(secret_map_get(&request.secrets, "key_id")), "secret-value");
+    assert_string_equal(secret_reveal(secret_map_get(&request.secrets, "key.json")), "{\r\n}\n");
     publish_request_deinit(&request);
 }
 
