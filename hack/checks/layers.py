@@ -17,7 +17,7 @@ MAY_USE = {
     "microhttpd.h": ["csi/health.c"],
     "protobuf-c/": ["csi/", "cachecore/"],
     "jansson.h": ["cachecore/", "csi/"],
-    "expat.h": ["cachecore/"],
+    "expat.h": ["cachecore/xml.c"],
     "base/log.h": ["csi/", "base/log.c"],
     "csi/proto/": ["csi/"],
     "cachecore/proto/": ["cachecore/", "csi/"],
