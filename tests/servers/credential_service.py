@@ -40,12 +40,11 @@ import contextlib
 import http.server
 import json
 import re
-import socket
-import ssl
 import threading
 import time
 import urllib.parse
 
+from listener import Listener
 from tokens import Tokens
 
 ANY = re.compile(r".+", re.S)
@@ -210,7 +209,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.rfile.read(int(text))
 
     def serve(self):
-        service = self.server.service
+        service = self.server.owner
         request = Request(self.command, self.path, self.headers.items(), b"", self.client_address)
         with service.counted(request):
             try:
@@ -235,27 +234,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_PATCH = serve
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, address, service, context):
-        self.service, self.context = service, context
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, Handler)
-
-    def finish_request(self, request, client_address):
-        """In the connection's own thread: a client that does not finish its handshake holds nobody up."""
-        if self.context:
-            request.settimeout(20)
-            request = self.context.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
-
-    def handle_error(self, request, client_address):
-        """Clients that go away."""
-
-
-class Service:
+class Service(Listener):
     """One stand-in on one port."""
     routes = ()
     headers = {}  # declared for every route
@@ -264,45 +243,13 @@ class Service:
 
     def __init__(self, tls=None, host="127.0.0.1", port=0, tokens=None):
         """tls: (certificate, key) files, for localhost or the vendor's name."""
-        self.tls, self.host, self.tokens = tls, host, tokens or Tokens()
+        self.tokens = tokens or Tokens()
         self.lock, self.gate = threading.Lock(), threading.Event()
         self.gate.set()
         self.complaints, self.faults, self.seen = [], collections.deque(), []
         self.in_flight = self.peak = 0
-        self.port = port
-        self.server = None
         Service.everyone.append(self)
-        self.up()
-
-    def url(self, path="/", host=None):
-        shown = host or ("localhost" if self.tls else self.host)
-        return f"{'https' if self.tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{self.port}{path}"
-
-    def up(self):
-        context = None
-        if self.tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*self.tls)
-        self.server = Server((self.host, self.port), self, context)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def down(self):
-        """Refuses connections, until up()."""
-        if self.server:
-            self.server.shutdown()
-            self.server.server_close()
-            self.server = None
-
-    stop = down
-
-    @contextlib.contextmanager
-    def is_down(self):
-        self.down()
-        try:
-            yield
-        finally:
-            self.up()
+        super().__init__(Handler, tls, host, port)
 
     @contextlib.contextmanager
     def counted(self, request):

@@ -7,7 +7,8 @@ import traceback
 
 import credential_service
 import harness
-from world import World, run_test, run_tests
+from sources_world import SourcesWorld
+from world import run_test, run_tests
 
 # One line for each; a module registers its tests by importing harness.test.
 MODULES = (
@@ -39,7 +40,7 @@ def main():
     try:
         for module in MODULES:
             importlib.import_module(module)
-        results = run_all(World(), sys.argv[1:])
+        results = run_all(SourcesWorld(), sys.argv[1:])
     except BaseException:
         harness.log(f"not ok sources: {traceback.format_exc()}")
         for plugin in harness.Plugin.everyone:

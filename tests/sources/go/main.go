@@ -1,12 +1,12 @@
 // An S3 server that is not versitygw: rclone's gofakes3 on a store in memory, which verifies signatures, keeps versions and lists
-// in pages. The same code is behind "rclone serve s3". Its arguments are the address and pairs of access and secret key; it prints
-// a line when it listens, and ends with its standard input.
+// in pages. The same code is behind "rclone serve s3". Its argument is the address; its standard input has an access key and a secret
+// key a line in turns, then an empty line, and the server ends with it.
 package main
 
 import (
-	"fmt"
+	"bufio"
 	"io"
-	"net"
+	"log"
 	"net/http"
 	"os"
 
@@ -15,21 +15,19 @@ import (
 )
 
 func main() {
-	keys := map[string]string{}
-	for i := 2; i+1 < len(os.Args); i += 2 {
-		keys[os.Args[i]] = os.Args[i+1]
+	keys, access := map[string]string{}, ""
+	input := bufio.NewScanner(os.Stdin)
+	for input.Scan() && input.Text() != "" {
+		if access == "" {
+			access = input.Text()
+		} else {
+			keys[access], access = input.Text(), ""
+		}
 	}
-	server := gofakes3.New(s3mem.New(), gofakes3.WithV4Auth(keys), gofakes3.WithLogger(gofakes3.GlobalLog()))
-	listener, err := net.Listen("tcp", os.Args[1])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	fmt.Println("listens")
+	server := gofakes3.New(s3mem.New(), gofakes3.WithV4Auth(keys), gofakes3.WithGlobalLog())
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	fmt.Fprintln(os.Stderr, http.Serve(listener, server.Server()))
-	os.Exit(1)
+	log.Fatal(http.ListenAndServe(os.Args[1], server.Server()))
 }
