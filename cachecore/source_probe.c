@@ -71,9 +71,7 @@ static void validator_make(const struct source_context *context, const struct ht
         object->etag = arena_strdup(arena, response->etag);
         object->validator_is_strong = true;
     }
-    if (object->version_id && object->etag)
-        object->validator = arena_printf(arena, "version:%s:%s", object->version_id, object->etag);
-    else if (object->etag)
+    if (object->etag)
         object->validator = arena_printf(arena, "etag:%s", object->etag);
     else if (response->last_modified_s > 0 && object->size_is_known)
         object->validator =

@@ -56,20 +56,24 @@ static const struct canned table[] = {
     {"/bucket/key", PART("ETag: \"e1\"\r\n" MODIFIED), 0, CANNED_KEEP, NULL, false},
     {"/bucket/a%20b/%2Bc%C3%A9%3D", PART("ETag: \"e1\"\r\nx-amz-version-id: v1\r\n"), 0, CANNED_KEEP, NULL, false},
     {"/bucket/null-version", PART("ETag: \"e1\"\r\nx-amz-version-id: null\r\n"), 0, CANNED_KEEP, NULL, false},
-    {"/bucket/elsewhere",
+    {"/elsewhere/key",
      CLOSED("400 Bad Request", "", ERROR_XML("AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>")), 0,
      CANNED_CLOSE, NULL, true},
-    {"/bucket/elsewhere", PART("ETag: \"e1\"\r\n"), 0, CANNED_KEEP, NULL, false},
-    {"/bucket/moved",
+    {"/elsewhere/key", PART("ETag: \"e1\"\r\n"), 0, CANNED_KEEP, NULL, false},
+    {"/far/key",
+     CLOSED("400 Bad Request", "", ERROR_XML("AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>")), 0,
+     CANNED_CLOSE, NULL, true},
+    {"/far/key", PART("ETag: \"e1\"\r\n"), 0, CANNED_KEEP, NULL, false},
+    {"/far/other", PART("ETag: \"e1\"\r\n"), 0, CANNED_KEEP, NULL, false},
+    {"/moved/key",
      CLOSED("301 Moved", "x-amz-bucket-region: eu-central-1\r\nLocation: http://10.0.0.1/\r\n",
             ERROR_XML("PermanentRedirect", "")),
      0, CANNED_CLOSE, NULL, true},
-    {"/bucket/moved", PART("ETag: \"e1\"\r\n"), 0, CANNED_KEEP, NULL, false},
-    {"/bucket/nowhere",
-     CLOSED("301 Moved", "x-amz-bucket-region: eu-central-1\r\n", ERROR_XML("PermanentRedirect", "")), 0, CANNED_CLOSE,
-     NULL, false},
-    {"/bucket/bad-region", CLOSED("301 Moved", "x-amz-bucket-region: a.evil/\r\n", ERROR_XML("PermanentRedirect", "")),
+    {"/moved/key", PART("ETag: \"e1\"\r\n"), 0, CANNED_KEEP, NULL, false},
+    {"/nowhere/key", CLOSED("301 Moved", "x-amz-bucket-region: eu-central-1\r\n", ERROR_XML("PermanentRedirect", "")),
      0, CANNED_CLOSE, NULL, false},
+    {"/bad-region/key", CLOSED("301 Moved", "x-amz-bucket-region: a.evil/\r\n", ERROR_XML("PermanentRedirect", "")), 0,
+     CANNED_CLOSE, NULL, false},
     {"/bucket/archived", CLOSED("403 Forbidden", "", ERROR_XML("InvalidObjectState", "")), 0, CANNED_CLOSE, NULL,
      false},
     {"/bucket/expired", CLOSED("400 Bad Request", "", ERROR_XML("ExpiredToken", "")), 0, CANNED_CLOSE, NULL, false},
@@ -177,10 +181,10 @@ static const struct {
     {WEB "/empty", "etag:\"e0\"", "\"e0\"", 0, true, false, 0},
     {WEB "/star", "etag:\"e9\"", "\"e9\"", 9, true, false, 0},
     {"s3://bucket/key", "etag:\"e1\"", "\"e1\"", 1234, true, true, 784111777},
-    {"s3://bucket/a%20b/+c%C3%A9=", "version:v1:\"e1\"", "\"e1\"", 1234, true, true, 0},
+    {"s3://bucket/a%20b/+c%C3%A9=", "etag:\"e1\"", "\"e1\"", 1234, true, true, 0},
     {"s3://bucket/null-version", "etag:\"e1\"", "\"e1\"", 1234, true, true, 0},
-    {"s3://bucket/elsewhere", "etag:\"e1\"", "\"e1\"", 1234, true, true, 0},
-    {"s3://bucket/moved", "etag:\"e1\"", "\"e1\"", 1234, true, true, 0},
+    {"s3://elsewhere/key", "etag:\"e1\"", "\"e1\"", 1234, true, true, 0},
+    {"s3://moved/key", "etag:\"e1\"", "\"e1\"", 1234, true, true, 0},
 };
 
 static void objects_are_resolved(void **state)
@@ -232,8 +236,8 @@ static const struct {
     {"s3://bucket/signature", ERR_UNAUTHENTICATED, "secret access key"},
     {"s3://bucket/skewed", ERR_PRECONDITION, "clock"},
     {"s3://bucket/no-bucket", ERR_NOT_FOUND, "no such bucket"},
-    {"s3://bucket/nowhere", ERR_PRECONDITION, "another region"},
-    {"s3://bucket/bad-region", ERR_PRECONDITION, "another region"},
+    {"s3://nowhere/key", ERR_PRECONDITION, "another region"},
+    {"s3://bad-region/key", ERR_PRECONDITION, "another region"},
     {"s3://bucket/slow", ERR_UNAVAILABLE, "after 4 tries: HTTP 503 SlowDown"},
 };
 
@@ -281,6 +285,24 @@ static void a_deadline_before_the_wait_ends_it(void **state)
     assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_non_null(strstr(err.message, "asks to wait 30 s"));
     assert_true(clock_monotonic_ms() - start < 4000);
+}
+
+/* 200 pods of one bucket pay for its redirect once. */
+static void the_region_of_a_bucket_is_remembered(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(bench_deinit))) struct bench bench;
+    struct err err = ERR_INIT;
+    bench_init(&bench);
+    bench_key(&bench, "AWS_ACCESS_KEY_ID", "AKID");
+    bench_key(&bench, "AWS_SECRET_ACCESS_KEY", "s3cret");
+    unsigned before = atomic_load(&server.requests);
+    assert_int_equal(bench_resolve(&bench, "s3://far/key", CLOCK_NEVER, NULL, &err), 0);
+    assert_int_equal(atomic_load(&server.requests), before + 2);
+    assert_int_equal(bench_resolve(&bench, "s3://far/other", CLOCK_NEVER, NULL, &err), 0);
+    assert_int_equal(atomic_load(&server.requests), before + 3);
+    assert_true(canned_was_asked(&server, "/eu-central-1/s3/aws4_request"));
+    assert_string_equal(bench.object.region, "eu-central-1");
 }
 
 static void *cancel_after_answer(void *context)
@@ -372,7 +394,7 @@ static void s3_requests_are_signed(void **state)
                  "x-amz-security-token, Signature="));
     assert_true(canned_was_asked(&server, "x-amz-security-token: session\r\n"));
     assert_false(canned_was_asked(&server, "s3cret"));
-    assert_int_equal(bench_resolve(&bench, "s3://bucket/elsewhere", CLOCK_NEVER, NULL, &err), 0);
+    assert_int_equal(bench_resolve(&bench, "s3://elsewhere/key", CLOCK_NEVER, NULL, &err), 0);
 }
 
 /* row 46: with a weak validator two signed URLs may mean two things */
@@ -470,6 +492,7 @@ int main(void)
         cmocka_unit_test(objects_are_resolved),
         cmocka_unit_test(failures_are_named),
         cmocka_unit_test(retries_are_counted_and_wait),
+        cmocka_unit_test(the_region_of_a_bucket_is_remembered),
         cmocka_unit_test(a_deadline_before_the_wait_ends_it),
         cmocka_unit_test(waiting_can_be_cancelled),
         cmocka_unit_test(the_class_is_asked_first),
