@@ -188,10 +188,24 @@ static void job_cancel(struct loop *loop, uint64_t id)
     pthread_mutex_unlock(&loop->locked.mutex);
 }
 
+/* A job that has ended meanwhile needs no new secrets. */
+static void job_renew(struct loop *loop, const struct wire_order *order)
+{
+    pthread_mutex_lock(&loop->locked.mutex);
+    for (struct job *job = loop->locked.jobs; job; job = job->next) {
+        if (job->order.job == order->job)
+            identity_renew(job->identity, &order->secrets, &order->tokens);
+    }
+    pthread_mutex_unlock(&loop->locked.mutex);
+}
+
 static int order_handle(struct loop *loop, struct job *job, size_t fd_count, struct err *err)
 {
-    if (job->order.kind == WIRE_CANCEL && fd_count == 0) {
-        job_cancel(loop, job->order.job);
+    if (job->order.kind != WIRE_START && fd_count == 0) {
+        if (job->order.kind == WIRE_CANCEL)
+            job_cancel(loop, job->order.job);
+        else
+            job_renew(loop, &job->order);
         job_free(job);
         return 0;
     }
@@ -200,6 +214,7 @@ static int order_handle(struct loop *loop, struct job *job, size_t fd_count, str
         return err_set(err, ERR_CORRUPT, "an order came with %zu descriptors", fd_count);
     }
     job->identity = identity_new(&job->order.facts, &job->order.secrets, &job->order.tokens);
+    wire_order_deinit(&job->order); /* the identity has them now, and the newest ones later */
     job_start(loop, job);
     return 0;
 }

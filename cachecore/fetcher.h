@@ -11,8 +11,8 @@
 
 /* One fill as its runner gets it. Everything is the loop's and lives until the runner returns. */
 struct fetcher_job {
-    const struct wire_order *order;
-    struct identity *identity; /* the order's; renewed by later orders */
+    const struct wire_order *order; /* but for its secrets and tokens */
+    struct identity *identity;      /* has them; renewed by later orders */
     int store_fd;
     int local_store_fd; /* -1: none */
     struct arena *arena;

@@ -95,7 +95,7 @@ static int key_compare(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void map_digest(const struct secret_map *map, struct sha256 *sha)
+void identity_digest_map(const struct secret_map *map, struct sha256 *sha)
 {
     const char **keys = mem_alloc((map->count + 1) * sizeof(*keys));
     for (size_t i = 0; i < map->count; i++)
@@ -126,7 +126,7 @@ void identity_id(struct identity *identity, char out[SHA256_HEX])
     pthread_mutex_lock(&identity->locked.mutex);
     bool has_secrets = identity->locked.secrets.count > 0;
     bool has_tokens = identity->locked.tokens.count > 0;
-    map_digest(&identity->locked.secrets, sha);
+    identity_digest_map(&identity->locked.secrets, sha);
     pthread_mutex_unlock(&identity->locked.mutex);
     if (has_tokens)
         facts_digest(&identity->facts, sha);

@@ -29,6 +29,9 @@ DEFINE_CLEANUP(struct identity *, identity_free);
 /* What a later publish of the same volume brought. */
 void identity_renew(struct identity *identity, const struct secret_map *secrets, const struct secret_map *tokens);
 
+/* Adds all keys and values to the digest, in an order that does not depend on the map's. */
+void identity_digest_map(const struct secret_map *map, struct sha256 *sha);
+
 /* What it holds now: copies, wiped by identity_view_deinit. */
 struct identity_view {
     const struct identity_facts *facts; /* the identity's own; strings or NULL */

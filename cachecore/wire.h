@@ -1,5 +1,5 @@
 /*
- * What goes between the node plugin and its fetcher process: orders one way (start, cancel), reports the other (progress,
+ * What goes between the node plugin and its fetcher process: orders one way (start, cancel, renew), reports the other (progress,
  * done, failed), one protobuf message a packet of a SOCK_SEQPACKET pair (proto/fetcher.proto). Packing and parsing are pure. Neither
  * side trusts the other's bytes: the fetcher talks to strangers, so everything that it says is bounded and checked again.
  *
@@ -15,7 +15,9 @@
 #define WIRE_PACKET_MAX ((size_t)256 << 10)
 #define WIRE_RESULT_MAX ((uint64_t)1 << 30)
 #define WIRE_ENTRY_MAX ((uint32_t)64 << 10)
-#define WIRE_SECRETS_MAX 64u
+#define WIRE_SECRETS_MAX 128u /* keys */
+#define WIRE_TOKENS_MAX 16u   /* audiences */
+#define WIRE_FACT_MAX 2048u   /* bytes */
 
 enum wire_order_kind { WIRE_START = 1, WIRE_CANCEL, WIRE_RENEW /* secrets and tokens of a job that runs */ };
 
@@ -34,9 +36,9 @@ struct wire_order {
     struct secret_map tokens;  /* audience to service account token; likewise */
 };
 
-/* Appends the packet to out: ERR_EXHAUSTED above WIRE_PACKET_MAX (names the size). It may hold secrets: wire_wipe it. */
+/* Appends the packet to out: ERR_EXHAUSTED above WIRE_PACKET_MAX or with too many secrets (names the size). It may hold secrets: wire_wipe it. */
 int wire_order_pack(const struct wire_order *order, struct str *out, struct err *err);
-/* Text is in arena; secrets are copied into order->secrets (wire_order_deinit wipes them). ERR_CORRUPT on anything wrong. */
+/* Text is in arena; secrets and tokens are copied (wire_order_deinit wipes them). ERR_CORRUPT on anything wrong. */
 int wire_order_parse(struct arena *arena, const void *data, size_t len, struct wire_order *out, struct err *err);
 void wire_order_deinit(struct wire_order *order);
 /* Overwrites and frees a packet. */

@@ -183,8 +183,14 @@ int fills_wait(struct fills *fills, const struct fills_request *request, const s
         return err_set_errno(err, ERR_UNAVAILABLE, errno, "cannot make an event");
     _cleanup_(closep) int result_fd = -1;
     struct fills_waiter waiter = {.event = event};
+    struct err renewal = ERR_INIT;
     pthread_mutex_lock(&fills->locked.mutex);
     struct fills_job *job = job_join_locked(fills, request, err);
+    bool renews = job && fills_job_renew_locked(fills, job, request, &renewal);
+    if (renewal.code != ERR_NONE) {
+        *err = renewal;
+        job = NULL;
+    }
     if (!job) {
         pthread_mutex_unlock(&fills->locked.mutex);
         return -1;
@@ -197,6 +203,8 @@ int fills_wait(struct fills *fills, const struct fills_request *request, const s
 
     if (!ended) {
         fills_send_start(fills, id);
+        if (renews)
+            fills_send_renewal(fills, id);
         waiter_wait(&waiter, call->cancel_fd, deadline_ms);
     }
     pthread_mutex_lock(&fills->locked.mutex);

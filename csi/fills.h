@@ -8,8 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "base/secret.h"
 #include "cachecore/class.h"
+#include "cachecore/identity.h"
 #include "cachecore/snapshot.h"
 #include "csi/metrics.h"
 #include "csi/rpc.h"
@@ -34,7 +34,9 @@ struct fills_request {
     const char *inputs;      /* text, or NULL */
     const char *inputs_from; /* URL, or NULL */
     const struct class *class;
-    const struct secret_map *secrets;
+    const struct identity_facts *facts; /* NULL: none are known */
+    const struct secret_map *secrets;   /* what differs in these from the call before is sent after the running fill */
+    const struct secret_map *tokens;
     int store_fd;       /* root of the share's store; borrowed (duplicated) */
     int local_store_fd; /* -1: direct */
 };

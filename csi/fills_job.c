@@ -28,6 +28,7 @@ struct fills_job *fills_job_by_id_locked(struct fills *fills, uint64_t id)
 static void job_release(struct fills_job *job)
 {
     wire_wipe(&job->packet);
+    wire_wipe(&job->renewal);
     for (size_t i = 0; i < 2; i++) {
         closep(&job->fds[i]);
         job->fds[i] = -1;
@@ -44,22 +45,68 @@ static void job_free(struct fills_job *job)
     free(job);
 }
 
-static int packet_build(const struct fills *fills, const struct fills_request *request, struct fills_job *job,
+static void maps_borrow(const struct fills_request *request, struct wire_order *order)
+{
+    if (request->secrets)
+        order->secrets = *request->secrets;
+    if (request->tokens)
+        order->tokens = *request->tokens;
+}
+
+static void shown_digest(const struct fills_request *request, char out[SHA256_HEX])
+{
+    _cleanup_(sha256_freep) struct sha256 *sha = sha256_new();
+    uint8_t digest[SHA256_LEN];
+    struct wire_order order = {.kind = WIRE_RENEW};
+    maps_borrow(request, &order);
+    identity_digest_map(&order.secrets, sha);
+    sha256_field(sha, NULL, 0);
+    identity_digest_map(&order.tokens, sha);
+    sha256_final(sha, digest);
+    str_hex(digest, sizeof(digest), out);
+}
+
+static int packet_build(const struct fills *fills, const struct fills_request *request, uint64_t id, struct str *out,
                         struct err *err)
 {
     char volume[SHA256_HEX];
     digest_sha256_hex(request->volume_id, strlen(request->volume_id), volume);
     struct wire_order order = {.kind = WIRE_START,
-                               .job = job->id,
+                               .job = id,
                                .inputs = request->inputs,
                                .inputs_from = request->inputs_from,
                                .volume = volume,
                                .node = fills->node,
                                .has_local = request->local_store_fd >= 0,
                                .rules = *request->class};
-    if (request->secrets)
-        order.secrets = *request->secrets;
-    return wire_order_pack(&order, &job->packet, err);
+    if (request->facts)
+        order.facts = *request->facts;
+    maps_borrow(request, &order);
+    return wire_order_pack(&order, out, err);
+}
+
+bool fills_job_renew_locked(const struct fills *fills, struct fills_job *job, const struct fills_request *request,
+                            struct err *err)
+{
+    char shown[SHA256_HEX];
+    struct str packet = STR_INIT;
+    struct str renewal = STR_INIT;
+    struct wire_order order = {.kind = WIRE_RENEW, .job = job->id};
+    shown_digest(request, shown);
+    if (job->state != FILLS_RUNNING || strcmp(shown, job->shown) == 0)
+        return false;
+    maps_borrow(request, &order);
+    if (packet_build(fills, request, job->id, &packet, err) != 0 || wire_order_pack(&order, &renewal, err) != 0) {
+        wire_wipe(&packet);
+        return false;
+    }
+    wire_wipe(&job->packet);
+    wire_wipe(&job->renewal);
+    job->packet = packet;
+    job->renewal = renewal;
+    job->version++;
+    memcpy(job->shown, shown, sizeof(shown));
+    return true;
 }
 
 static int stores_hold(const struct fills_request *request, struct fills_job *job, struct err *err)
@@ -88,8 +135,9 @@ struct fills_job *fills_job_new_locked(struct fills *fills, const struct fills_r
     job->max_files = request->class->max_files;
     job->class_name = mem_strdup(metrics_class(request->class->name));
     job->has_share = request->class->share != NULL;
+    shown_digest(request, job->shown);
     job->started_ms = job->watched_ms = clock_monotonic_ms();
-    if (packet_build(fills, request, job, err) != 0 || stores_hold(request, job, err) != 0) {
+    if (packet_build(fills, request, job->id, &job->packet, err) != 0 || stores_hold(request, job, err) != 0) {
         job_free(job);
         return NULL;
     }

@@ -28,7 +28,10 @@ struct fills_job {
     uint64_t id;
     char *volume_id;
     char *arguments;
-    struct str packet; /* the start order: holds secrets until the fill ends */
+    struct str packet;      /* the start order with the newest secrets and tokens: held until the fill ends */
+    struct str renewal;     /* an order with these alone; empty before they changed */
+    uint64_t version;       /* counts the changes */
+    char shown[SHA256_HEX]; /* digest of what the last call brought */
     int fds[2];
     size_t fd_count;
     uint64_t max_files;
@@ -73,6 +76,9 @@ struct fills {
 struct fills_job *fills_job_find_locked(struct fills *fills, const char *volume_id);
 struct fills_job *fills_job_by_id_locked(struct fills *fills, uint64_t id);
 struct fills_job *fills_job_new_locked(struct fills *fills, const struct fills_request *request, struct err *err);
+/* Takes over what a later call brought: true when that is news for a fetcher, which the caller sends; false also with err set. */
+bool fills_job_renew_locked(const struct fills *fills, struct fills_job *job, const struct fills_request *request,
+                            struct err *err);
 /* Ends a running job: wakes its waiters, gives up what it held. It leaves the table unless somebody may still ask for its end. */
 void fills_job_done_locked(struct fills *fills, struct fills_job *job, int result_fd);
 void fills_job_fail_locked(struct fills *fills, struct fills_job *job, const struct err *failure);
@@ -90,5 +96,7 @@ uint64_t fills_sweep_locked(struct fills *fills, int64_t now_ms);
 /* Send to the fetcher, if there is one, without holding the mutex; a start order goes once to each fetcher. */
 void fills_send_start(struct fills *fills, uint64_t id);
 void fills_send_cancel(struct fills *fills, uint64_t id);
+/* The newest secrets and tokens, to a fetcher that was started with older ones. */
+void fills_send_renewal(struct fills *fills, uint64_t id);
 
 void *fills_thread(void *fills);

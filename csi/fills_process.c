@@ -30,6 +30,7 @@ struct parcel {
     int channel;
     int fds[2];
     size_t fd_count;
+    uint64_t version; /* of the job's secrets and tokens */
 };
 
 static void parcel_send(struct parcel *parcel)
@@ -49,6 +50,7 @@ static void start_take_locked(struct fills *fills, struct fills_job *job, struct
         job->sent_generation == fills->locked.generation)
         return;
     job->sent_generation = fills->locked.generation;
+    out->version = job->version;
     out->channel = fcntl(fills->locked.channel, F_DUPFD_CLOEXEC, 3);
     str_reserve(&out->packet, job->packet.len);
     str_append(&out->packet, job->packet.data, job->packet.len);
@@ -87,6 +89,40 @@ static bool is_cancelled(struct fills *fills, uint64_t id)
     return cancelled;
 }
 
+/* False when the fetcher has what is newest, or none has the job. */
+static bool renewal_take(struct fills *fills, uint64_t id, uint64_t version, struct parcel *out)
+{
+    pthread_mutex_lock(&fills->locked.mutex);
+    const struct fills_job *job = fills_job_by_id_locked(fills, id);
+    bool is_due = job && job->state == FILLS_RUNNING && job->version != version && fills->locked.channel >= 0 &&
+                  job->sent_generation == fills->locked.generation;
+    if (is_due) {
+        out->version = job->version;
+        out->channel = fcntl(fills->locked.channel, F_DUPFD_CLOEXEC, 3);
+        str_reserve(&out->packet, job->renewal.len);
+        str_append(&out->packet, job->renewal.data, job->renewal.len);
+    }
+    pthread_mutex_unlock(&fills->locked.mutex);
+    return is_due;
+}
+
+/* Until nothing newer came while it was sent: orders of two threads may overtake each other. */
+static void renewals_send(struct fills *fills, uint64_t id, uint64_t version)
+{
+    for (;;) {
+        struct parcel parcel = {.packet = STR_INIT, .channel = -1, .fds = {-1, -1}};
+        if (!renewal_take(fills, id, version, &parcel))
+            return;
+        version = parcel.version;
+        parcel_send(&parcel);
+    }
+}
+
+void fills_send_renewal(struct fills *fills, uint64_t id)
+{
+    renewals_send(fills, id, 0);
+}
+
 void fills_send_start(struct fills *fills, uint64_t id)
 {
     struct parcel parcel = {.packet = STR_INIT, .channel = -1, .fds = {-1, -1}};
@@ -95,7 +131,10 @@ void fills_send_start(struct fills *fills, uint64_t id)
     if (job)
         start_take_locked(fills, job, &parcel);
     pthread_mutex_unlock(&fills->locked.mutex);
+    bool is_sent = parcel.channel >= 0;
     parcel_send(&parcel);
+    if (is_sent)
+        renewals_send(fills, id, parcel.version);
     /* Whoever cancelled between the taking and the sending was faster than the order that it cancels. */
     if (is_cancelled(fills, id))
         fills_send_cancel(fills, id);

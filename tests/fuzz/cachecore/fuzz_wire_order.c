@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(order.job != 0);
         assert(wire_order_pack(&order, &packet, &err) == 0);
         assert(wire_order_parse(arena, packet.data, packet.len, &again, &err) == 0);
-        assert(again.kind == order.kind && again.job == order.job && again.secrets.count == order.secrets.count);
+        assert(again.kind == order.kind && again.job == order.job && again.secrets.count == order.secrets.count &&
+               again.tokens.count == order.tokens.count);
         wire_order_deinit(&again);
         wire_wipe(&packet);
         wire_order_deinit(&order);

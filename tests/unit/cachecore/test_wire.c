@@ -38,6 +38,13 @@ static void test_start_survives_the_way(void **state)
     struct wire_order order = sample_order();
     struct wire_order got;
     secret_map_add(&order.secrets, "token", "a\0b", 3);
+    secret_map_add(&order.tokens, "sts.amazonaws.com", "e.f.g", 5);
+    order.facts = (struct identity_facts){.namespace = "ml",
+                                          .service_account = "train",
+                                          .aws_role_arn = "arn:aws:iam::123456789012:role/r",
+                                          .google_service_account = "a@p.iam.gserviceaccount.com",
+                                          .azure_client_id = "c",
+                                          .azure_tenant_id = "t"};
     assert_int_equal(wire_order_pack(&order, &packet, &err), 0);
     assert_int_equal(wire_order_parse(arena, packet.data, packet.len, &got, &err), 0);
     assert_int_equal(got.kind, WIRE_START);
@@ -62,6 +69,14 @@ static void test_start_survives_the_way(void **state)
     assert_non_null(token);
     assert_int_equal(secret_len(token), 3);
     assert_memory_equal(secret_reveal(token), "a\0b", 3);
+    assert_int_equal(got.tokens.count, 1);
+    assert_string_equal(secret_reveal(secret_map_get(&got.tokens, "sts.amazonaws.com")), "e.f.g");
+    assert_string_equal(got.facts.namespace, "ml");
+    assert_string_equal(got.facts.service_account, "train");
+    assert_string_equal(got.facts.aws_role_arn, order.facts.aws_role_arn);
+    assert_string_equal(got.facts.google_service_account, order.facts.google_service_account);
+    assert_string_equal(got.facts.azure_client_id, "c");
+    assert_string_equal(got.facts.azure_tenant_id, "t");
     wire_order_deinit(&got);
     wire_order_deinit(&order);
     wire_wipe(&packet);
@@ -80,6 +95,53 @@ static void test_cancel_survives_the_way(void **state)
     assert_int_equal(got.kind, WIRE_CANCEL);
     assert_int_equal(got.job, 9);
     wire_wipe(&packet);
+}
+
+static void test_renew_survives_the_way(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    struct str packet = STR_INIT;
+    struct wire_order order = {.kind = WIRE_RENEW, .job = 9};
+    struct wire_order got;
+    secret_map_add(&order.secrets, "password", "new", 3);
+    secret_map_add(&order.tokens, "a", "token", 5);
+    assert_int_equal(wire_order_pack(&order, &packet, &err), 0);
+    assert_int_equal(wire_order_parse(arena, packet.data, packet.len, &got, &err), 0);
+    assert_int_equal(got.kind, WIRE_RENEW);
+    assert_int_equal(got.job, 9);
+    assert_string_equal(secret_reveal(secret_map_get(&got.secrets, "password")), "new");
+    assert_string_equal(secret_reveal(secret_map_get(&got.tokens, "a")), "token");
+    wire_order_deinit(&got);
+    wire_order_deinit(&order);
+    wire_wipe(&packet);
+}
+
+/* As many secrets as a request may have (csi/request.h) reach the fetcher; what the node cannot pass on it says itself. */
+static void test_secrets_and_tokens_are_counted(void **state)
+{
+    (void)state;
+    static const enum wire_order_kind kinds[] = {WIRE_START, WIRE_RENEW};
+    for (size_t i = 0; i < 4; i++) {
+        struct err err = ERR_INIT;
+        _cleanup_(arena_freep) struct arena *arena = arena_new();
+        struct str packet = STR_INIT;
+        struct wire_order order = sample_order();
+        struct wire_order got;
+        struct secret_map *map = i % 2 ? &order.tokens : &order.secrets;
+        order.kind = kinds[i / 2];
+        for (unsigned k = 0; k < (i % 2 ? WIRE_TOKENS_MAX : WIRE_SECRETS_MAX); k++)
+            secret_map_add(map, "key", "v", 1);
+        assert_int_equal(wire_order_pack(&order, &packet, &err), 0);
+        assert_int_equal(wire_order_parse(arena, packet.data, packet.len, &got, &err), 0);
+        wire_order_deinit(&got);
+        secret_map_add(map, "key", "v", 1);
+        assert_int_equal(wire_order_pack(&order, &packet, &err), -1);
+        assert_int_equal(err.code, ERR_EXHAUSTED);
+        wire_order_deinit(&order);
+        wire_wipe(&packet);
+    }
 }
 
 static void test_orders_are_bounded(void **state)
@@ -124,11 +186,13 @@ static void test_nonsense_orders_are_refused(void **state)
     struct wire_order two_lists = sample_order();
     two_lists.inputs_from = "https://example.com/list";
     expect_refused(&two_lists);
-    struct wire_order many = sample_order();
-    for (unsigned i = 0; i <= WIRE_SECRETS_MAX; i++)
-        secret_map_add(&many.secrets, "key", "v", 1);
-    expect_refused(&many);
-    secret_map_deinit(&many.secrets);
+    const struct wire_order no_renewed_job = {.kind = WIRE_RENEW};
+    expect_refused(&no_renewed_job);
+    char long_fact[WIRE_FACT_MAX + 2] = "";
+    memset(long_fact, 'x', WIRE_FACT_MAX + 1);
+    struct wire_order long_facts = sample_order();
+    long_facts.facts.azure_tenant_id = long_fact;
+    expect_refused(&long_facts);
     struct err err = ERR_INIT;
     struct wire_order got;
     _cleanup_(arena_freep) struct arena *arena = arena_new();
@@ -137,6 +201,12 @@ static void test_nonsense_orders_are_refused(void **state)
     assert_non_null(strstr(err.message, "version 2"));
     assert_int_equal(wire_order_parse(arena, "\x08\x01\x1a\x02\x08\x01", 6, &got, &err), 0);
     assert_int_equal(wire_order_parse(arena, "\x08\x01\x1a\x09\x08\x01", 6, &got, &err), -1);
+    /* a renewal of job 1 with 17 empty tokens */
+    char tokens[4 + 2 + 2 * (WIRE_TOKENS_MAX + 1)] = "\x08\x01\x22\x24\x08\x01";
+    for (size_t i = 6; i < sizeof(tokens); i += 2)
+        memcpy(tokens + i, "\x1a\x00", 2);
+    assert_int_equal(wire_order_parse(arena, tokens, sizeof(tokens), &got, &err), -1);
+    assert_non_null(strstr(err.message, "too many"));
 }
 
 static void test_reports_survive_the_way(void **state)
@@ -300,6 +370,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start_survives_the_way),
         cmocka_unit_test(test_cancel_survives_the_way),
+        cmocka_unit_test(test_renew_survives_the_way),
+        cmocka_unit_test(test_secrets_and_tokens_are_counted),
         cmocka_unit_test(test_orders_are_bounded),
         cmocka_unit_test(test_nonsense_orders_are_refused),
         cmocka_unit_test(test_reports_survive_the_way),

@@ -75,6 +75,18 @@ static void until_file(const struct fetcher_job *job, const char *name)
         poll(NULL, 0, 5);
 }
 
+static bool has_secret(const struct fetcher_job *job, const char *expected)
+{
+    struct identity_view view;
+    identity_view(job->identity, &view);
+    const struct secret *token = secret_map_get(&view.secrets, "token");
+    const struct secret *rotated = secret_map_get(&view.tokens, "audience");
+    bool has = token && strcmp(secret_reveal(token), expected) == 0 && rotated &&
+               strcmp(secret_reveal(rotated), expected) == 0 && strcmp(view.facts->service_account, "train") == 0;
+    identity_view_deinit(&view);
+    return has;
+}
+
 static int script_run(void *context, const struct fetcher_job *job, struct fill_result *out, struct err *err)
 {
     (void)context;
@@ -89,9 +101,15 @@ static int script_run(void *context, const struct fetcher_job *job, struct fill_
     if (str_starts_with(script, "once") && counter_read(job->store_fd, "runs") == 1)
         kill(getpid(), SIGKILL);
     if (str_starts_with(script, "secret")) {
-        const struct secret *token = secret_map_get(&job->order->secrets, "token");
-        if (!token || strcmp(secret_reveal(token), "canary") != 0 || job->local_store_fd < 0)
+        if (!has_secret(job, "canary") || job->local_store_fd < 0 || job->order->secrets.count != 0)
             return err_set(err, ERR_UNAUTHENTICATED, "no token or no local store");
+    }
+    if (str_starts_with(script, "renewed")) {
+        while (!has_secret(job, "new") && !atomic_load(job->cancel))
+            poll(NULL, 0, 5);
+        counter_add(job->store_fd, "renewals");
+        if (str_starts_with(script, "renewed, then killed") && counter_read(job->store_fd, "renewals") == 2)
+            kill(getpid(), SIGKILL);
     }
     if (str_starts_with(script, "slow")) {
         atomic_store(&job->progress->bytes_total, 200u << 20);
@@ -175,6 +193,29 @@ static struct waiting waiting_new(struct fixture *fixture, const char *volume, c
                             .deadline_ms = clock_monotonic_ms() + SOON_MS};
 }
 
+/* What a publish shows to sources: the same text as secret and as token. */
+struct shown {
+    struct secret_map secrets;
+    struct secret_map tokens;
+};
+
+static void shown_set(struct shown *shown, const char *text, struct fills_request *request)
+{
+    static const struct identity_facts facts = {.service_account = "train"};
+    *shown = (struct shown){.secrets = SECRET_MAP_INIT};
+    secret_map_add(&shown->secrets, "token", text, strlen(text));
+    secret_map_add(&shown->tokens, "audience", text, strlen(text));
+    request->secrets = &shown->secrets;
+    request->tokens = &shown->tokens;
+    request->facts = &facts;
+}
+
+static void shown_free(struct shown *shown)
+{
+    secret_map_deinit(&shown->secrets);
+    secret_map_deinit(&shown->tokens);
+}
+
 static void *wait_run(void *argument)
 {
     struct waiting *waiting = argument;
@@ -240,14 +281,62 @@ static void test_errors_come_through_and_are_forgotten(void **state)
 static void test_secrets_and_local_store_arrive(void **state)
 {
     struct fixture *fixture = *state;
-    struct secret_map secrets = SECRET_MAP_INIT;
-    secret_map_add(&secrets, "token", "canary", 6);
+    struct shown shown;
     struct waiting waiting = waiting_new(fixture, "v1", "secret");
-    waiting.request.secrets = &secrets;
+    shown_set(&shown, "canary", &waiting.request);
     waiting.request.local_store_fd = fixture->store;
     wait_run(&waiting);
     expect_done(&waiting);
-    secret_map_deinit(&secrets);
+    shown_free(&shown);
+}
+
+/* A fill that runs gets what later calls bring, and so does the fetcher that takes it over. */
+static void test_renewed_secrets_reach_a_running_fill(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const scripts[] = {"renewed", "renewed, then killed"};
+    size_t runs = 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct shown old, new;
+        struct waiting first = waiting_new(fixture, "v1", scripts[i]);
+        shown_set(&old, "old", &first.request);
+        first.deadline_ms = clock_monotonic_ms();
+        wait_run(&first);
+        expect_error(&first, ERR_BUSY, "");
+        counter_await(fixture, "runs", runs + 1);
+        struct waiting second = waiting_new(fixture, "v1", scripts[i]);
+        shown_set(&new, "new", &second.request);
+        wait_run(&second);
+        expect_done(&second);
+        shown_free(&old);
+        shown_free(&new);
+        runs = counter_read(fixture->store, "runs");
+    }
+    assert_int_equal(runs, 3);
+}
+
+/* Renewed before any fetcher had it: the start order is the new one. Meant for the sanitizers, too. */
+static void test_renewed_secrets_race_the_start(void **state)
+{
+    struct fixture *fixture = *state;
+    struct shown shown[2];
+    for (unsigned i = 0; i < 20; i++) {
+        struct waiting waiting[2];
+        pthread_t threads[2];
+        for (size_t k = 0; k < 2; k++) {
+            waiting[k] = waiting_new(fixture, "v1", "renewed");
+            shown_set(&shown[k], k ? "new" : "old", &waiting[k].request);
+        }
+        waiting[0].deadline_ms = clock_monotonic_ms();
+        assert_int_equal(pthread_create(&threads[0], NULL, wait_run, &waiting[0]), 0);
+        pthread_join(threads[0], NULL);
+        assert_int_equal(pthread_create(&threads[1], NULL, wait_run, &waiting[1]), 0);
+        pthread_join(threads[1], NULL);
+        arena_free(waiting[0].arena);
+        expect_done(&waiting[1]);
+        shown_free(&shown[0]);
+        shown_free(&shown[1]);
+    }
 }
 
 /* row 64, row 94: BUSY with progress at the deadline; later calls join the same fill and get its result. */
@@ -429,6 +518,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_done, setup, teardown),
         cmocka_unit_test_setup_teardown(test_errors_come_through_and_are_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(test_secrets_and_local_store_arrive, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_renewed_secrets_reach_a_running_fill, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_renewed_secrets_race_the_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadline_join_and_result, setup, teardown),
         cmocka_unit_test_setup_teardown(test_result_waits_for_the_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_caller_gone, setup, teardown),
