@@ -1,5 +1,5 @@
 /*
- * Digests: the only file that sees OpenSSL. SHA-256 and HMAC-SHA-256 (FIPS 180-4, RFC 2104), MD5 where a protocol wants it,
+ * Digests: with rsa.c the only file that sees OpenSSL. SHA-256 and HMAC-SHA-256 (FIPS 180-4, RFC 2104), MD5 where a protocol wants it,
  * CRC32C (RFC 3720, Castagnoli, reflected; hardware where there is) with composition of parts. Nothing here fails: OpenSSL
  * failing at these is a broken installation, and aborts.
  */

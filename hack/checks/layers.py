@@ -12,7 +12,7 @@ LAYERS = {"base": {"base"}, "mount": {"base", "mount"}, "cachecore": {"base", "c
 MAY_USE = {
     "libmount/": ["mount/"],
     "curl/": ["cachecore/http.c", "cachecore/http_failure.c", "cachecore/http_hop.h"],
-    "openssl/": ["cachecore/digest.c"],
+    "openssl/": ["cachecore/digest.c", "cachecore/rsa.c"],
     "nghttp2/": ["csi/"],
     "microhttpd.h": ["csi/health.c"],
     "protobuf-c/": ["csi/", "cachecore/"],
