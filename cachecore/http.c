@@ -118,6 +118,8 @@ static struct curl_slist *header_add(struct curl_slist *list, const char *name, 
 static struct curl_slist *headers_make(const struct http_request *request, bool drops_credentials)
 {
     struct curl_slist *list = header_add(NULL, "Accept-Encoding", "identity");
+    if (request->body && request->body_len == 0)
+        list = curl_slist_append(list, "Content-Type:"); /* no body has no type: libcurl would say a form's */
     for (size_t i = 0; i < request->header_count; i++) {
         const struct http_header *header = &request->headers[i];
         if (!header->is_credential || !drops_credentials)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "cachecore/aws_partition.h"
 #include "cachecore/digest.h"
 #include "cachecore/source_s3.h"
 
@@ -11,24 +12,6 @@
 #define MEMORY_SIZE 512u /* buckets */
 
 /* --- places --- */
-
-/* What the regions of each of Amazon's partitions begin with, and what its hosts end in. */
-static const struct {
-    const char *prefix;
-    const char *suffix;
-} partitions[] = {
-    {"cn-", "amazonaws.com.cn"}, {"us-iso-", "c2s.ic.gov"},      {"us-isob-", "sc2s.sgov.gov"},
-    {"eusc-", "amazonaws.eu"},   {"us-isof-", "csp.hci.ic.gov"}, {"eu-isoe-", "cloud.adc-e.uk"},
-};
-
-static const char *suffix_of(const char *region)
-{
-    for (size_t i = 0; i < sizeof(partitions) / sizeof(partitions[0]); i++) {
-        if (str_starts_with(region, partitions[i].prefix))
-            return partitions[i].suffix;
-    }
-    return "amazonaws.com";
-}
 
 /* scheme://host[:port], divided where a bucket's name may have to stand. */
 struct server {
@@ -58,29 +41,22 @@ static int server_custom(const struct class *class, struct arena *arena, struct 
 static void server_aws(const char *bucket, const char *region, struct arena *arena, struct server *out)
 {
     *out = (struct server){.scheme = "https",
-                           .host = arena_printf(arena, "s3.%s.%s", region, suffix_of(region)),
+                           .host = arena_printf(arena, "s3.%s.%s", region, aws_partition_of_region(region)->suffix),
                            .port = 443,
                            .port_text = "",
                            .path_style = strpbrk(bucket, "._") != NULL};
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t len = strlen(text);
-    size_t end_len = strlen(end);
-    return len >= end_len && strcmp(text + len - end_len, end) == 0;
-}
-
 /* Access point aliases (-s3alias) are asked like buckets. */
 static int bucket_check(const char *bucket, struct err *err)
 {
-    if (ends_with(bucket, "--x-s3") || ends_with(bucket, "--xa-s3"))
+    if (str_ends_with(bucket, "--x-s3") || str_ends_with(bucket, "--xa-s3"))
         return err_set(err, ERR_UNSUPPORTED,
                        "S3 Express directory buckets are not supported: use a general purpose bucket");
-    if (ends_with(bucket, ".mrap"))
+    if (str_ends_with(bucket, ".mrap"))
         return err_set(err, ERR_UNSUPPORTED,
                        "Multi-Region Access Points are not supported: use a bucket or an access point's alias");
-    if (ends_with(bucket, "--ol-s3"))
+    if (str_ends_with(bucket, "--ol-s3"))
         return err_set(err, ERR_UNSUPPORTED,
                        "Object Lambda Access Points are not supported: use a bucket or an access point's alias");
     return 0;
@@ -172,6 +148,16 @@ static bool is_elsewhere(const struct http_response *response, const char *regio
            strcmp(response->region, region) != 0;
 }
 
+/* Who was refused is half of the answer. */
+static int who_prefix(const struct credentials *credentials, struct err *err)
+{
+    if (err->code != ERR_DENIED && err->code != ERR_UNAUTHENTICATED)
+        return -1;
+    if (credentials->kind == CREDENTIALS_NONE)
+        return err_prefix(err, "asked without credentials (no access keys in a secret, no role of a service account)");
+    return err_prefix(err, "asked with %s", credentials->origin);
+}
+
 int s3_ask_in_region(const struct source_call *call, const struct url *url, s3_question question, void *context,
                      struct err *err)
 {
@@ -193,8 +179,5 @@ int s3_ask_in_region(const struct source_call *call, const struct url *url, s3_q
     if (result == 0)
         return 0;
     *err = why;
-    bool refused = why.code == ERR_DENIED && response.status == 403;
-    return refused && call->credentials->kind == CREDENTIALS_NONE
-               ? err_prefix(err, "asked without credentials (no access keys in a secret, no role of a service account)")
-               : -1;
+    return who_prefix(call->credentials, err);
 }
