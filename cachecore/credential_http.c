@@ -61,7 +61,11 @@ int credential_ask(const struct credential_question *question, struct arena *are
     http_free(http);
     if (result == 0)
         *out = (struct credential_answer){
-            .status = response.status, .body = arena_strndup(arena, body.data, body.len), .len = body.len};
+            .status = response.status,
+            .body = arena_strndup(arena, body.data, body.len),
+            .len = body.len,
+            .is_google_metadata = response.is_google_metadata,
+        };
     str_wipe(&body);
     if (result != 0 && err->code == ERR_DEADLINE)
         err->code = ERR_UNAVAILABLE;

@@ -27,6 +27,7 @@ struct credential_answer {
     int status;
     const char *body; /* in the arena, NUL-terminated behind len; also of an error, then of at most 8 KiB */
     size_t len;
+    bool is_google_metadata; /* "Metadata-Flavor: Google" came with it */
 };
 
 /* arena is the caller's, to be wiped. 0 when an answer came, whatever its status. -1: as http_perform, prefixed with the service. */

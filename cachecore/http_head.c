@@ -168,12 +168,14 @@ static int header_take(struct http_head *head, const char *name, const char *val
         return take_retry_after(head, value);
     if (strcasecmp(name, "Content-Encoding") == 0)
         return take_text(response->content_encoding, sizeof(response->content_encoding), *value ? value : "identity");
-    if (strcasecmp(name, "x-amz-version-id") == 0)
+    if (strcasecmp(name, "x-amz-version-id") == 0 || strcasecmp(name, "x-goog-generation") == 0)
         return take_text(response->version_id, sizeof(response->version_id), value);
     if (strcasecmp(name, "x-amz-bucket-region") == 0)
         return take_text(response->region, sizeof(response->region), value);
     if (strcasecmp(name, "Accept-Ranges") == 0)
         response->accepts_ranges = strcasecmp(value, "bytes") == 0;
+    if (strcasecmp(name, "Metadata-Flavor") == 0)
+        response->is_google_metadata = strcmp(value, "Google") == 0;
     if (strcasecmp(name, "Date") == 0)
         head->date_s = http_date_parse(value);
     return 0;

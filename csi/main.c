@@ -1,8 +1,11 @@
 /* One binary: the first argument says what it is. */
+#include <jansson.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "cachecore/http_memory.h"
 #include "csi/controller_main.h"
 #include "csi/fills.h"
 #include "csi/node_main.h"
@@ -72,6 +75,7 @@ static void memory_limits(void)
 int main(int argc, char **argv)
 {
     memory_limits();
+    json_set_alloc_funcs(malloc, http_memory_free); /* tokens and key files are JSON */
     for (size_t i = 0; argc > 1 && i < SUBCOMMAND_COUNT; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].main(argc, argv);
