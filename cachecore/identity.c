@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "cachecore/jwt.h"
 
 struct identity {
     struct identity_facts facts;
@@ -13,8 +14,92 @@ struct identity {
         pthread_mutex_t mutex;
         struct secret_map secrets;
         struct secret_map tokens;
+        char id[SHA256_HEX];
     } locked;
 };
+
+static int key_compare(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The keys in their order: the caller's to free, the texts are the map's. */
+static const char **keys_sorted(const struct secret_map *map)
+{
+    const char **keys = mem_alloc((map->count + 1) * sizeof(*keys));
+    for (size_t i = 0; i < map->count; i++)
+        keys[i] = map->entries[i].key;
+    qsort(keys, map->count, sizeof(*keys), key_compare);
+    return keys;
+}
+
+void identity_digest_map(const struct secret_map *map, struct sha256 *sha)
+{
+    const char **keys = keys_sorted(map);
+    for (size_t i = 0; i < map->count; i++) {
+        const struct secret *value = secret_map_get(map, keys[i]);
+        sha256_field(sha, keys[i], strlen(keys[i]));
+        sha256_field(sha, secret_reveal(value), secret_len(value));
+    }
+    free(keys);
+}
+
+static void text_digest(const char *text, struct sha256 *sha)
+{
+    sha256_field(sha, text ? text : "", text ? strlen(text) : 0);
+}
+
+/* Who says whom it stands for. What is no such token stands for itself. */
+static void token_digest(const struct secret *token, struct sha256 *sha)
+{
+    _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
+    struct err ignored = ERR_INIT;
+    struct jwt_claims claims;
+    if (jwt_read(arena, secret_reveal(token), secret_len(token), &claims, &ignored) != 0) {
+        sha256_field(sha, NULL, 0);
+        sha256_field(sha, secret_reveal(token), secret_len(token));
+        return;
+    }
+    text_digest(claims.issuer, sha);
+    text_digest(claims.subject, sha);
+}
+
+static void tokens_digest(const struct identity_facts *facts, const struct secret_map *tokens, struct sha256 *sha)
+{
+    const char **keys = keys_sorted(tokens);
+    text_digest(facts->namespace, sha);
+    text_digest(facts->service_account, sha);
+    for (size_t i = 0; i < tokens->count; i++) {
+        text_digest(keys[i], sha);
+        token_digest(secret_map_get(tokens, keys[i]), sha);
+    }
+    free(keys);
+}
+
+/* What the node's own identity may be asked to be depends on these, too. */
+static bool has_roles(const struct identity_facts *facts)
+{
+    return facts->aws_role_arn || facts->google_service_account || facts->azure_client_id || facts->azure_tenant_id;
+}
+
+static void id_make(const struct identity_facts *facts, const struct secret_map *secrets,
+                    const struct secret_map *tokens, char out[SHA256_HEX])
+{
+    _cleanup_(sha256_freep) struct sha256 *sha = sha256_new();
+    uint8_t digest[SHA256_LEN];
+    identity_digest_map(secrets, sha);
+    sha256_field(sha, NULL, 0);
+    text_digest(facts->aws_role_arn, sha);
+    text_digest(facts->google_service_account, sha);
+    text_digest(facts->azure_client_id, sha);
+    text_digest(facts->azure_tenant_id, sha);
+    if (tokens->count > 0)
+        tokens_digest(facts, tokens, sha);
+    sha256_final(sha, digest);
+    out[0] = '\0';
+    if (secrets->count > 0 || tokens->count > 0 || has_roles(facts))
+        str_hex(digest, sizeof(digest), out);
+}
 
 static char *copy(const char *text)
 {
@@ -28,6 +113,7 @@ static void maps_set(struct identity *identity, const struct secret_map *secrets
         secret_map_copy(&identity->locked.secrets, secrets);
     if (tokens)
         secret_map_copy(&identity->locked.tokens, tokens);
+    id_make(&identity->facts, &identity->locked.secrets, &identity->locked.tokens, identity->locked.id);
 }
 
 struct identity *identity_new(const struct identity_facts *facts, const struct secret_map *secrets,
@@ -90,48 +176,9 @@ void identity_view_deinit(struct identity_view *view)
     secret_map_deinit(&view->tokens);
 }
 
-static int key_compare(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-void identity_digest_map(const struct secret_map *map, struct sha256 *sha)
-{
-    const char **keys = mem_alloc((map->count + 1) * sizeof(*keys));
-    for (size_t i = 0; i < map->count; i++)
-        keys[i] = map->entries[i].key;
-    qsort(keys, map->count, sizeof(*keys), key_compare);
-    for (size_t i = 0; i < map->count; i++) {
-        const struct secret *value = secret_map_get(map, keys[i]);
-        sha256_field(sha, keys[i], strlen(keys[i]));
-        sha256_field(sha, secret_reveal(value), secret_len(value));
-    }
-    free(keys);
-}
-
-static void facts_digest(const struct identity_facts *facts, struct sha256 *sha)
-{
-    const char *const texts[] = {facts->namespace,       facts->service_account,
-                                 facts->aws_role_arn,    facts->google_service_account,
-                                 facts->azure_client_id, facts->azure_tenant_id};
-    sha256_field(sha, NULL, 0);
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        sha256_field(sha, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) : 0);
-}
-
 void identity_id(struct identity *identity, char out[SHA256_HEX])
 {
-    _cleanup_(sha256_freep) struct sha256 *sha = sha256_new();
-    uint8_t digest[SHA256_LEN];
     pthread_mutex_lock(&identity->locked.mutex);
-    bool has_secrets = identity->locked.secrets.count > 0;
-    bool has_tokens = identity->locked.tokens.count > 0;
-    identity_digest_map(&identity->locked.secrets, sha);
+    memcpy(out, identity->locked.id, SHA256_HEX);
     pthread_mutex_unlock(&identity->locked.mutex);
-    if (has_tokens)
-        facts_digest(&identity->facts, sha);
-    sha256_final(sha, digest);
-    out[0] = '\0';
-    if (has_secrets || has_tokens)
-        str_hex(digest, sizeof(digest), out);
 }

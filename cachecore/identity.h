@@ -42,7 +42,8 @@ void identity_view(struct identity *identity, struct identity_view *out);
 void identity_view_deinit(struct identity_view *view);
 
 /*
- * A hex digest that tells requesters from each other, the same as long as the requester is: of the secret, and of the service account,
- * its token's issuer and subject, and the facts where there are tokens (a token itself changes each hour). "" when there is nothing to show.
+ * A hex digest that tells requesters from each other, the same as long as the requester is: of the secret, of the roles and clients to be, and
+ * where there are tokens of the service account and of each audience with its token's issuer and subject (a token itself changes
+ * each hour; one that is no JSON Web Token stands for itself). "" when there is nothing to show.
  */
 void identity_id(struct identity *identity, char out[SHA256_HEX]);

@@ -1,6 +1,7 @@
 /* csi.v1.Node: each method parses, does, answers. What takes work is in publish, unpublish and stage. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "csi/message.h"
 #include "csi/node.h"
 #include "csi/publish.h"
@@ -10,7 +11,7 @@
 
 static struct request_rules rules_of(const struct node *node)
 {
-    return (struct request_rules){node->config->kubelet_dir, node->config->pod_info};
+    return (struct request_rules){node->config->kubelet_dir, node->config->pod_info, clock_wall_s()};
 }
 
 static int run_publish(void *service, const ProtobufCMessage *message, const struct rpc_call *call, struct str *reply,

@@ -126,13 +126,17 @@ int publication_stores(struct publication *publication, struct err *err)
 int publication_fill(struct publication *publication, struct err *err)
 {
     const struct publish_request *request = publication->request;
+    const struct identity_facts facts = {.namespace = request->pod_namespace,
+                                         .service_account = request->service_account};
     struct fills_request fill = {
         .volume_id = publication->fill_id,
         .arguments = request->content,
         .inputs = request->attributes.inputs,
         .inputs_from = request->attributes.inputs_from,
         .class = &publication->class,
+        .facts = &facts,
         .secrets = &request->secrets,
+        .tokens = &request->tokens,
         .store_fd = publication->share.root_fd,
         .local_store_fd = publication->local.root_fd,
     };

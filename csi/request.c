@@ -6,7 +6,6 @@
 #include "base/str.h"
 #include "cachecore/credentials.h"
 #include "csi/context.h"
-#include "csi/tokens.h"
 
 #define NAME_COMPONENT_MAX 255
 #define ACCESS_MODE(name) CSI__V1__VOLUME_CAPABILITY__ACCESS_MODE__MODE__##name
@@ -133,8 +132,9 @@ static int check_secret(const char *key, const char *value, struct err *err)
     return 0;
 }
 
+/* With serviceAccountTokenInSecrets (Kubernetes 1.35) the tokens come among them, and are none. */
 static int parse_secrets(Csi__V1__NodePublishVolumeRequest__SecretsEntry *const *entries, size_t count,
-                         struct secret_map *out, struct err *err)
+                         struct secret_map *out, const char **tokens, struct err *err)
 {
     size_t total = 0;
     if (count > REQUEST_ENTRIES_MAX)
@@ -147,23 +147,36 @@ static int parse_secrets(Csi__V1__NodePublishVolumeRequest__SecretsEntry *const 
         total += strlen(entries[i]->key) + strlen(entries[i]->value);
         if (total > REQUEST_SECRETS_MAX)
             return err_set(err, ERR_INVALID, "secrets: more than %u bytes", REQUEST_SECRETS_MAX);
-        secret_map_add(out, entries[i]->key, entries[i]->value, strlen(entries[i]->value));
+        if (strcmp(entries[i]->key, TOKENS_KEY) == 0)
+            *tokens = entries[i]->value;
+        else
+            secret_map_add(out, entries[i]->key, entries[i]->value, strlen(entries[i]->value));
     }
     return 0;
 }
 
-/* With serviceAccountTokenInSecrets they come as a secret (Kubernetes 1.35), before as an attribute. */
-static int check_tokens(const struct context_map *context, const struct secret_map *secrets, struct err *err)
+/* Tokens among the secrets are kubelet's own for sure: no Secret can have a key of this name. So they go first. */
+static int parse_shown(const Csi__V1__NodePublishVolumeRequest *message, const struct context_map *context,
+                       const struct request_rules *rules, struct publish_request *out, struct err *err)
 {
-    const struct secret *secret = secret_map_get(secrets, TOKENS_KEY);
-    const char *text = secret ? secret_reveal(secret) : context_get(context, TOKENS_KEY);
-    return text ? tokens_check(text, err) : 0;
+    const struct tokens_owner owner = {out->pod_namespace, out->service_account};
+    const char *tokens = context_get(context, TOKENS_KEY);
+    if (parse_secrets(message->secrets, message->n_secrets, &out->secrets, &tokens, err) != 0)
+        return -1;
+    return tokens ? tokens_parse(tokens, &owner, rules->now_s, &out->tokens, err) : 0;
 }
 
 static bool is_namespace(const char *name)
 {
     size_t len = strlen(name);
     return len > 0 && len <= 63 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
+/* It becomes part of a path of the API, too. */
+static bool is_service_account(const char *name)
+{
+    size_t len = strlen(name);
+    return len <= 253 && name[0] != '.' && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == len;
 }
 
 static int pod_info(struct arena *arena, const struct context_map *context, const struct request_rules *rules,
@@ -185,6 +198,10 @@ static int pod_info(struct arena *arena, const struct context_map *context, cons
     out->pod_namespace = arena_strdup(arena, values[0] ? values[0] : "");
     out->pod_name = arena_strdup(arena, values[1] ? values[1] : "");
     out->pod_uid = arena_strdup(arena, values[2] ? values[2] : "");
+    const char *account = context_get(context, "csi.storage.k8s.io/serviceAccount.name");
+    if (account && !is_service_account(account))
+        return err_set(err, ERR_INVALID, "volume_context: 'csi.storage.k8s.io/serviceAccount.name' is not a name");
+    out->service_account = arena_strdup(arena, account ? account : "");
     out->is_ephemeral = values[3] ? strcmp(values[3], "true") == 0 : volume_id_is_inline(out->volume_id);
     return 0;
 }
@@ -227,8 +244,7 @@ static int parse_publish(const Csi__V1__NodePublishVolumeRequest *message, const
     enum context_owner owner = out->is_ephemeral ? CONTEXT_POD : CONTEXT_ADMIN;
     if (context_attributes(arena, &context, owner, &out->attributes, err) != 0 ||
         request_mount_flags(arena, message->volume_capability, &out->mount_flags, err) != 0 ||
-        parse_secrets(message->secrets, message->n_secrets, &out->secrets, err) != 0 ||
-        check_tokens(&context, &out->secrets, err) != 0)
+        parse_shown(message, &context, rules, out, err) != 0)
         return -1;
     if (out->is_ephemeral && out->mount_flags[0])
         return err_set(err, ERR_INVALID, "mount_flags: an inline volume may give none");
@@ -254,6 +270,7 @@ int request_publish(const Csi__V1__NodePublishVolumeRequest *message, const stru
 void publish_request_deinit(struct publish_request *request)
 {
     secret_map_deinit(&request->secrets);
+    secret_map_deinit(&request->tokens);
 }
 
 int request_unpublish(const Csi__V1__NodeUnpublishVolumeRequest *message, const struct request_rules *rules,

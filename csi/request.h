@@ -1,7 +1,7 @@
 /*
  * Requests: from what kubelet sent to a struct that the rest may trust. Pure: every rule about fields, sizes, paths and
  * attributes is here, as data where it can be; nothing is looked up. Missing fields are reported before bad ones. Everything
- * in a parsed request is in the arena, but for its secrets.
+ * in a parsed request is in the arena, but for its secrets and tokens.
  */
 #pragma once
 
@@ -13,17 +13,19 @@
 #include "cachecore/class.h"
 #include "cachecore/digest.h"
 #include "csi/proto/csi.pb-c.h"
+#include "csi/tokens.h"
 #include "csi/volume_id.h"
 
-#define REQUEST_ATTRIBUTES_MAX 4096u /* bytes of keys and values, those of csi.storage.k8s.io/ apart */
-#define REQUEST_ENTRIES_MAX 128u     /* of one map */
-#define REQUEST_TOKENS_MAX 65536u    /* bytes of one csi.storage.k8s.io/ value */
-#define REQUEST_SECRETS_MAX 131072u  /* bytes of keys and values */
-#define REQUEST_FLAGS_MAX 4096u      /* bytes of mount flags */
+#define REQUEST_ATTRIBUTES_MAX 4096u        /* bytes of keys and values, those of csi.storage.k8s.io/ apart */
+#define REQUEST_ENTRIES_MAX 128u            /* of one map */
+#define REQUEST_TOKENS_MAX TOKENS_BYTES_MAX /* bytes of one csi.storage.k8s.io/ value */
+#define REQUEST_SECRETS_MAX 131072u         /* bytes of keys and values */
+#define REQUEST_FLAGS_MAX 4096u             /* bytes of mount flags */
 
 struct request_rules {
     const char *kubelet_dir; /* targets lie beneath; without a '/' at its end */
     bool pod_info;           /* insist on the pod info keys */
+    int64_t now_s;           /* wall clock: tokens that have expired are refused; 0: they are not looked at so */
 };
 
 struct request_pair {
@@ -50,11 +52,13 @@ struct publish_request {
     const char *pod_namespace; /* "" when pod info is not insisted on and was not sent */
     const char *pod_name;
     const char *pod_uid;
+    const char *service_account; /* "" when it was not sent */
     struct volume_attributes attributes;
     const char *mount_flags;    /* comma-separated, of a claim's class; "" */
     char arguments[SHA256_HEX]; /* all that makes a repeated publish "the same": not secrets, not tokens */
     char content[SHA256_HEX];   /* all that decides what the volume holds */
-    struct secret_map secrets;
+    struct secret_map secrets;  /* the author's own */
+    struct secret_map tokens;   /* of the pod's service account, by audience (csi/tokens.h) */
 };
 
 int request_publish(const Csi__V1__NodePublishVolumeRequest *message, const struct request_rules *rules,

@@ -5,6 +5,7 @@ import json
 
 import csi_pb2
 import s3
+import tokens
 from harness import Code, capability, expect, need, test
 from rows_requests import create
 
@@ -124,14 +125,25 @@ def classes(world):
     refused(world, Code.PERMISSION_DENIED, inputs=world.nginx.url("x"), storageClass="sources")
 
 
+CLUSTER = tokens.Cluster()
+TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
+
+
 @test("row-33 tokens-are-never-shown")
 def token(world):
-    """Nothing is exchanged for tokens yet: well-formed ones grant nothing, others are refused at once; none is ever shown."""
-    for text, word in (("{not json token-of-the-pod", "tokens"), ('["token-of-the-pod"]', "tokens"), ('{"a": "token-of-the-pod"}', "tokens"),
-                       ('{"sts.example.com": {"token": ""}}', "tokens"), ('{"sts.example.com": {"token": "token-of-the-pod"}}', "401")):
-        for where in ({"csi.storage.k8s.io/serviceAccount.tokens": text}, {}):
-            refused(world, Code.UNAUTHENTICATED, word, inputs=world.hostile.url("auth/10/token"), absent=("token-of-the-pod",),
-                    secrets={} if where else {"csi.storage.k8s.io/serviceAccount.tokens": text}, **where)
+    """Malformed, of another account, for another audience, over: refused at once, in either form. A good one is for token services alone."""
+    mint, claims = CLUSTER.mint("team-a", "default", "sts.example.com"), CLUSTER.mint("team-a", "other", "sts.example.com")
+    over = CLUSTER.pod_tokens("team-a", "default", ["sts.example.com"], seconds=-60)
+    cases = (("{not json token-of-the-pod", "tokens"), ('["token-of-the-pod"]', "tokens"), ('{"a": "token-of-the-pod"}', "tokens"),
+             ('{"sts.example.com": {"token": ""}}', "tokens"), ('{"sts.example.com": {"token": "token-of-the-pod"}}', "no JSON Web Token"),
+             (json.dumps({"vault.example.com": {"token": mint}}), "'vault.example.com': it is for another audience"),
+             (json.dumps({"sts.example.com": {"token": claims}}), "not the token of the pod's service account"),
+             (over, r"expired at 20..-..-..T..:..:..Z; kubelet will bring a new one"),
+             (CLUSTER.pod_tokens("team-a", "default", ["sts.example.com"]), "401"))
+    for text, word in cases:
+        for where in ({TOKENS: text}, {}):
+            refused(world, Code.UNAUTHENTICATED, word, inputs=world.hostile.url("auth/10/token"), absent=("token-of-the-pod", "eyJ"),
+                    secrets={} if where else {TOKENS: text}, **{"csi.storage.k8s.io/serviceAccount.name": "default", **where})
 
 
 @test("row-34 secret-incomplete-or-with-line-breaks")
@@ -169,8 +181,7 @@ def rotated(world):
     url = world.file("rotated.txt", b"rotated")
 
     def publish(number):
-        tokens = json.dumps({"sts.example.com": {"token": f"token-of-the-pod-{number}", "expirationTimestamp": "2036-01-01T00:00:00Z"}})
-        pod.publish(url, **{"csi.storage.k8s.io/serviceAccount.tokens": tokens})
+        pod.publish(url, **{TOKENS: CLUSTER.pod_tokens("team-a", "default", ["sts.example.com"], seconds=3600 + number)})
         return pod.mounts()
     before = publish(1)
     need(len(before) == 1 and publish(2) == before and publish(3) == before, "another mount")

@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct request_rules rules[] = {{"/var/lib/kubelet", true}, {"/k", false}};
+static const struct request_rules rules[] = {{"/var/lib/kubelet", true, 1780000000}, {"/k", false, 0}};
 
 static void check_target(const char *target)
 {

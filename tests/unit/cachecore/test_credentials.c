@@ -9,6 +9,7 @@
 
 #include "cachecore/credentials.h"
 #include "cachecore/identity.h"
+#include "tests/unit/cachecore/jwt_text.h"
 
 struct pair {
     const char *key;
@@ -197,6 +198,60 @@ static void an_identity_stands_for_all_of_a_secret(void **state)
     assert_string_equal(identities[0], "");
 }
 
+static void tokens_id(struct arena *arena, const struct identity_facts *facts, const char *subject, const char *more,
+                      char out[SHA256_HEX])
+{
+    __attribute__((cleanup(maps_deinit))) struct secret_map tokens = SECRET_MAP_INIT;
+    const char *token = subject ? jwt_text(arena, subject, "sts", more) : more;
+    secret_map_add(&tokens, "sts", token, strlen(token));
+    id_of(facts, NULL, &tokens, out);
+}
+
+/* It stays with each new token of the same account, and changes with all else. */
+static void an_identity_outlives_its_tokens(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    const struct identity_facts facts = {.namespace = "ml", .service_account = "train"};
+    const struct identity_facts role = {.namespace = "ml", .service_account = "train", .aws_role_arn = "arn:aws:r"};
+    const struct identity_facts other = {.namespace = "ml2", .service_account = "train"};
+    const struct identity_facts moved = {.namespace = "mltrain"};
+    char ids[9][SHA256_HEX];
+    tokens_id(arena, &facts, "a", ",\"exp\":1", ids[0]);
+    tokens_id(arena, &facts, "a", ",\"exp\":2", ids[1]);
+    assert_string_equal(ids[0], ids[1]);
+    tokens_id(arena, &facts, "b", "", ids[1]);
+    tokens_id(arena, &role, "a", "", ids[2]);
+    tokens_id(arena, &other, "a", "", ids[3]);
+    tokens_id(arena, &moved, "a", "", ids[4]);
+    tokens_id(arena, &facts, NULL, "no token", ids[5]);
+    tokens_id(arena, &facts, NULL, "another", ids[6]);
+    id_of(&role, NULL, NULL, ids[7]);
+    id_of(&facts, NULL, NULL, ids[8]);
+    assert_string_equal(ids[8], "");
+    for (size_t i = 0; i < 9; i++) {
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(ids[i], ids[k]);
+    }
+}
+
+static void a_renewed_secret_is_another_identity(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(maps_deinit))) struct secret_map secrets = SECRET_MAP_INIT;
+    static const struct identity_facts nobody;
+    char before[SHA256_HEX], after[SHA256_HEX];
+    secret_map_add(&secrets, "password", "old", 3);
+    _cleanup_(identity_freep) struct identity *identity = identity_new(&nobody, &secrets, NULL);
+    identity_id(identity, before);
+    identity_renew(identity, NULL, NULL);
+    identity_id(identity, after);
+    assert_string_equal(after, "");
+    identity_renew(identity, &secrets, NULL);
+    identity_id(identity, after);
+    assert_string_equal(after, before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +260,8 @@ int main(void)
         cmocka_unit_test(errors_name_the_key_and_no_value),
         cmocka_unit_test(a_colon_in_a_user_name_is_refused),
         cmocka_unit_test(an_identity_stands_for_all_of_a_secret),
+        cmocka_unit_test(an_identity_outlives_its_tokens),
+        cmocka_unit_test(a_renewed_secret_is_another_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include "csi/context.h"
 #include "csi/controller.h"
 #include "csi/request.h"
+#include "tests/unit/cachecore/jwt_text.h"
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define INLINE_ID "csi-" HEX
@@ -85,8 +86,8 @@ static Csi__V1__NodePublishVolumeRequest *make(struct arena *arena, const struct
 #define POD_INFO POD "pod.namespace", "ml", POD "pod.name", "p", POD "pod.uid", "u", POD "ephemeral", "true"
 #define CLAIM_INFO POD "pod.namespace", "ml", POD "pod.name", "p", POD "pod.uid", "u", POD "ephemeral", "false"
 
-static const struct request_rules strict = {"/var/lib/kubelet", true};
-static const struct request_rules relaxed = {"/var/lib/kubelet", false};
+static const struct request_rules strict = {"/var/lib/kubelet", true, 1780000000};
+static const struct request_rules relaxed = {"/var/lib/kubelet", false, 0};
 
 static char long_id[130];
 static char long_path[5000];
@@ -265,6 +266,21 @@ static const struct {
      {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS}, {TOKENS, "{\"s\": \"t\"}"}},
      ERR_UNAUTHENTICATED,
      "serviceAccount.tokens"},
+    {"33 token is no token",
+     {INLINE_ID,
+      TARGET,
+      "",
+      1,
+      false,
+      NULL,
+      {POD_INFO, "inputs", INPUTS, TOKENS, "{\"s\": {\"token\": \"a\\r\\nb\"}}"},
+      {NULL}},
+     ERR_UNAUTHENTICATED,
+     "audience 's'"},
+    {"service account",
+     {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS, POD "serviceAccount.name", "a/b"}, {NULL}},
+     ERR_INVALID,
+     "serviceAccount.name"},
     {"staging path missing",
      {"pv-1", TARGET, "", 1, false, NULL, {CLAIM_INFO, "inputs", INPUTS}, {NULL}},
      ERR_PRECONDITION,
@@ -358,6 +374,34 @@ static void test_inline(void **state)
     publish_request_deinit(&request);
 }
 
+/* Among the secrets or in the context, where the former is kubelet's own for sure; none is a secret that sources see. */
+static void test_tokens(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    const char *subject = "system:serviceaccount:ml:train";
+    for (unsigned i = 0; i < 3; i++) {
+        const char *kubelets = jwt_text(arena, subject, "sts", "");
+        const char *text = arena_printf(arena, "{\"sts\":{\"token\":\"%s\"}}", kubelets);
+        const char *forged =
+            arena_printf(arena, "{\"sts\":{\"token\":\"%s\"}}", jwt_text(arena, subject, "sts", ",\"x\":1"));
+        struct sample sample = {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS}, {"password", "p"}};
+        sample.context[10] = POD "serviceAccount.name";
+        sample.context[11] = "train";
+        sample.context[12] = i > 0 ? TOKENS : NULL;
+        sample.context[13] = i == 1 ? text : forged;
+        sample.secrets[2] = i == 1 ? NULL : TOKENS;
+        sample.secrets[3] = text;
+        struct publish_request request;
+        assert_int_equal(parse(arena, &sample, &strict, &request), 0);
+        assert_string_equal(request.service_account, "train");
+        assert_int_equal(request.secrets.count, 1);
+        assert_int_equal(request.tokens.count, 1);
+        assert_string_equal(secret_reveal(secret_map_get(&request.tokens, "sts")), kubelets);
+        publish_request_deinit(&request);
+    }
+}
+
 static void test_claim(void **state)
 {
     (void)state;
@@ -390,7 +434,8 @@ static void test_arguments(void **state)
     struct publish_request other;
     struct sample sample = inline_sample;
     assert_int_equal(parse(arena, &sample, &strict, &first), 0);
-    sample.context[15] = "{\"sts\":{\"token\":\"t\"}}"; /* the token */
+    sample.context[15] = arena_printf(arena, "{\"sts\":{\"token\":\"%s\"}}",
+                                      jwt_text(arena, "system:serviceaccount:ml:train", "sts", "")); /* the token */
     sample.secrets[1] = "rotated";
     assert_int_equal(parse(arena, &sample, &strict, &other), 0);
     assert_string_equal(first.arguments, other.arguments);
@@ -530,9 +575,9 @@ static void test_create_digest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_inline),           cmocka_unit_test(test_claim),
-        cmocka_unit_test(test_arguments),     cmocka_unit_test(test_without_pod_info), cmocka_unit_test(test_create),
-        cmocka_unit_test(test_create_digest),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_inline),        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_claim),   cmocka_unit_test(test_arguments),     cmocka_unit_test(test_without_pod_info),
+        cmocka_unit_test(test_create),  cmocka_unit_test(test_create_digest),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
