@@ -44,17 +44,27 @@ def xml_error(status, code, message, extra=""):
     return Answer(status, body, "application/xml")
 
 
-class AwsSession:
-    """Access keys that a token service gave out come with the session token that belongs to them, before its end; others pass, or are
-    refused with static=False. A token's details hold access_key. The signature is the store's to check."""
-
-    def __init__(self, tokens, static=True):
-        self.tokens, self.static = tokens, static
+class AwsKeys:
+    """Demands nothing; says by whose access key each request is signed."""
 
     @staticmethod
     def access_key(request):
         match = re.search(r"Credential=([^/,\s]+)/", request.headers.get("authorization", ""))
         return match.group(1) if match else request.query.get("X-Amz-Credential", "").split("/")[0]
+
+    def principal_of(self, request):
+        return self.access_key(request)
+
+    def refuse(self, request, principal):
+        return None
+
+
+class AwsSession(AwsKeys):
+    """Access keys that a token service gave out come with the session token that belongs to them, before its end; others pass, or are
+    refused with static=False. A token's details hold access_key. The signature is the store's to check."""
+
+    def __init__(self, tokens, static=True):
+        self.tokens, self.static = tokens, static
 
     @staticmethod
     def session_of(request):

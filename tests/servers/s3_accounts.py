@@ -1,11 +1,12 @@
 """S3 servers of two makes with several accounts, and boto3 as their client. root owns everything, alice may read the buckets that she
 is granted, bob has an account and no right. Buckets are made by servers' make_bucket(), objects put by client()."""
 
+import http.client
 import json
 import os
 import pathlib
 import shutil
-import subprocess
+import time
 
 import boto3
 import botocore.config
@@ -20,12 +21,13 @@ class Keys:
     """One account's keys; the secret has the characters that make signing hard."""
 
     def __init__(self, name):
-        self.name, self.access = name, f"{name.upper()}ACCESSKEY0"
+        self.name, self.access, self.session, self.buckets = name, f"{name.upper()}ACCESSKEY0", None, set()
         self.secret = canaries.make("aws-secret-key", "/+=&%")
 
     @property
     def pod_secret(self):
-        return {"AWS_ACCESS_KEY_ID": self.access, "AWS_SECRET_ACCESS_KEY": self.secret}
+        session = {"AWS_SESSION_TOKEN": self.session} if self.session else {}
+        return {"AWS_ACCESS_KEY_ID": self.access, "AWS_SECRET_ACCESS_KEY": self.secret, **session}
 
 
 class S3Server:
@@ -44,7 +46,7 @@ class S3Server:
         config = botocore.config.Config(signature_version="s3v4" if keys else botocore.UNSIGNED, s3={"addressing_style": "path"},
                                         retries={"max_attempts": 1}, request_checksum_calculation="when_required")
         return boto3.client("s3", endpoint_url=endpoint or self.endpoint, region_name=REGION, config=config,
-                            aws_access_key_id=keys and keys.access, aws_secret_access_key=keys and keys.secret, aws_session_token=session)
+                            aws_access_key_id=keys and keys.access, aws_secret_access_key=keys and keys.secret, aws_session_token=session or (keys and keys.session))
 
     def make_bucket(self, bucket, readers=(), versions=False):
         client = self.client()
@@ -88,25 +90,46 @@ class Versity(S3Server):
         stop_server(self.process)
 
 
-class GoFakeS3(S3Server):
-    """The second server (tests/sources/go): rclone's gofakes3. It verifies signatures; every account may do everything."""
+class MinIO(S3Server):
+    """Another make. alice and bob have keys for a session each, which its own token service gave them: bob's allow nothing."""
 
-    def __init__(self, directory, binary):
+    def __init__(self, directory):
         super().__init__()
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True)
-        pairs = [text for keys in self.keys.values() for text in (keys.access, keys.secret)]
-        self.log = open(directory / "gofakes3.log", "ab")
-        # On its standard input: secrets are in no command line.
-        self.process = subprocess.Popen([binary, f"127.0.0.1:{self.port}"], stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
-        self.process.stdin.write("".join(f"{text}\n" for text in [*pairs, ""]).encode())
-        self.process.stdin.flush()
-        wait_for_port(self.port, self.process, "the second S3 server")
+        root = self.keys["root"]
+        environment = {**os.environ, "MINIO_ROOT_USER": root.access, "MINIO_ROOT_PASSWORD": root.secret, "MINIO_BROWSER": "off", "HOME": str(directory),
+                       "MINIO_UPDATE": "off"}
+        command = [shutil.which("minio"), "server", "--quiet", "--address", f"127.0.0.1:{self.port}", str(directory / "data")]
+        self.process = start_server(command, directory / "minio.log", env=environment)
+        wait_for_port(self.port, self.process, "minio")
+        self.wait_until_ready()
+        self.grant("no-bucket", ACCOUNTS[1:])
+
+    def wait_until_ready(self):
+        """Its port answers before its store does."""
+        for _ in range(200):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection.request("GET", "/minio/health/ready")
+            if connection.getresponse().status == 200:
+                return
+            time.sleep(0.05)
+        raise RuntimeError("minio is not ready")
 
     def grant(self, bucket, readers):
-        """Nothing to do."""
+        """New sessions for these accounts, which may read and list what they were granted so far."""
+        root = self.keys["root"]
+        service = boto3.client("sts", endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id=root.access, aws_secret_access_key=root.secret)
+        for name in readers:
+            keys = self.keys[name]
+            keys.buckets.add(bucket)
+            resources = [f"arn:aws:s3:::{each}{end}" for each in sorted(keys.buckets) for end in ("", "/*")]
+            policy = {"Version": "2012-10-17", "Statement": [
+                {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"], "Resource": resources}]}
+            made = service.assume_role(RoleArn="arn:aws:iam::000000000000:role/reader", RoleSessionName=name, Policy=json.dumps(policy))["Credentials"]
+            keys.access, keys.secret, keys.session = made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"]
+            canaries.add("aws-secret-key", keys.secret)
+            canaries.add("aws-session-token", keys.session)
 
     def stop(self):
-        self.process.stdin.close()
-        self.process.wait(20)
-        self.log.close()
+        stop_server(self.process)

@@ -7,12 +7,15 @@ import traceback
 
 import credential_service
 import harness
+import rows
 from sources_world import SourcesWorld
 from world import run_test, run_tests
 
 # One line for each; a module registers its tests by importing harness.test.
 MODULES = (
     "test_bench",
+    "rows",  # of the integration suite
+    "test_s3",
 )
 
 
@@ -25,6 +28,7 @@ def no_complaints(_):
 def run_all(world, words):
     chosen = [entry for entry in harness.TESTS if not words or any(word in entry[0] for word in words)]
     results = run_tests(world, chosen)
+    rows.print_answers(chosen)
     results.append(run_test(world, "bench complaints", no_complaints))
     world.node.stop()
     world.controller.stop()

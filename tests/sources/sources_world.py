@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 
 import azurite
 import gcs
@@ -13,6 +14,10 @@ from world import World
 
 
 class SourcesWorld(World):
+    def __init__(self):
+        super().__init__()
+        self.lock, self.servers = threading.RLock(), []
+
     @property
     def tls(self):
         """(certificate, key) for localhost and 127.0.0.1, by the CA in self.nginx.ca."""
@@ -28,8 +33,8 @@ class SourcesWorld(World):
         return self.kept(s3_accounts.Versity(harness.WORK / "versity"))
 
     @functools.cached_property
-    def gofakes3(self):
-        return self.kept(s3_accounts.GoFakeS3(harness.WORK / "gofakes3", harness.WORK / "s3-server"))
+    def minio(self):
+        return self.kept(s3_accounts.MinIO(harness.WORK / "minio"))
 
     @functools.cached_property
     def gcs(self):
@@ -48,10 +53,10 @@ class SourcesWorld(World):
         return name
 
     def kept(self, server):
-        self.__dict__.setdefault("servers", []).append(server)
+        self.servers.append(server)
         return server
 
     def stop(self):
-        for server in self.__dict__.get("servers", []):
+        for server in self.servers:
             server.stop()
         super().stop()
