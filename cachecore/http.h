@@ -54,7 +54,7 @@ struct http_response {
     int64_t last_modified_s;                       /* 0 if none or not a date */
     char content_encoding[32];
     char version_id[1100]; /* x-amz-version-id, x-goog-generation; "" */
-    char error_code[64];   /* <Code> of an S3 error body, sanitised; "" */
+    char error_code[64];   /* <Code> of an error body or x-ms-error-code, sanitised; "" */
     char region[64];       /* x-amz-bucket-region; "" */
     int64_t retry_after_s; /* -1 if none; dates are resolved against Date or the wall clock; capped at 60 */
     bool accepts_ranges;

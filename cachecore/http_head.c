@@ -149,6 +149,15 @@ static int take_modified(struct http_head *head, const char *value)
     return take_text(head->response.last_modified, sizeof(head->response.last_modified), value);
 }
 
+/* Azure's code of an error, which also answers have that come without a body. */
+static int take_code(struct http_response *response, const char *value)
+{
+    size_t plain = 0;
+    while (isalnum((unsigned char)value[plain]))
+        plain++;
+    return value[plain] == '\0' ? take_text(response->error_code, sizeof(response->error_code), value) : 0;
+}
+
 static int header_take(struct http_head *head, const char *name, const char *value, struct err *err)
 {
     struct http_response *response = &head->response;
@@ -170,6 +179,8 @@ static int header_take(struct http_head *head, const char *name, const char *val
         return take_text(response->content_encoding, sizeof(response->content_encoding), *value ? value : "identity");
     if (strcasecmp(name, "x-amz-version-id") == 0 || strcasecmp(name, "x-goog-generation") == 0)
         return take_text(response->version_id, sizeof(response->version_id), value);
+    if (strcasecmp(name, "x-ms-error-code") == 0)
+        return take_code(response, value);
     if (strcasecmp(name, "x-amz-bucket-region") == 0)
         return take_text(response->region, sizeof(response->region), value);
     if (strcasecmp(name, "Accept-Ranges") == 0)

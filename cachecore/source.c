@@ -12,8 +12,8 @@
 #define BACKOFF_FIRST_MS 400
 #define CANCEL_CHECK_MS 100
 
-static const struct source *const sources[] = {&source_http, &source_s3};
-static const char *const planned[] = {"gs", "az"};
+static const struct source *const sources[] = {&source_http, &source_s3, &source_az};
+static const char *const planned[] = {"gs"};
 
 static bool has_scheme(const struct source *source, const char *scheme)
 {
@@ -24,8 +24,20 @@ static bool has_scheme(const struct source *source, const char *scheme)
     return false;
 }
 
+static const struct source *taker_of(const struct url *url)
+{
+    for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+        if (sources[i]->takes && sources[i]->takes(url))
+            return sources[i];
+    }
+    return NULL;
+}
+
 const struct source *source_for(const struct url *url, struct err *err)
 {
+    const struct source *taker = taker_of(url);
+    if (taker)
+        return taker;
     for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
         if (has_scheme(sources[i], url->scheme))
             return sources[i];

@@ -82,6 +82,7 @@ struct source_page {
 struct source {
     const char *kind;
     const char *const *schemes; /* closed by NULL */
+    bool (*takes)(const struct url *url); /* a URL of another scheme that is nevertheless this source's; NULL: none is */
     const struct credential_chain *chain;
     bool after_works; /* a listing can start behind any key */
 

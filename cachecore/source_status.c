@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* What S3's <Code> means; it says more than the status. */
+/* What a code of S3 or Azure means; it says more than the status. */
 static const struct {
     const char *code;
     enum err_code err;
@@ -34,6 +34,35 @@ static const struct {
     {"RequestTimeout", ERR_UNAVAILABLE, "the request took the server too long"},
     {"ServiceUnavailable", ERR_UNAVAILABLE, "the server is not available"},
     {"InternalError", ERR_UNAVAILABLE, "an error inside the server"},
+    /* Azure: */
+    {"BlobNotFound", ERR_NOT_FOUND, "no such blob"},
+    {"ContainerNotFound", ERR_NOT_FOUND, "no such container"},
+    {"ContainerBeingDeleted", ERR_NOT_FOUND, "the container is being deleted"},
+    {"ContainerDisabled", ERR_DENIED, "the container is disabled"},
+    {"ResourceNotFound", ERR_NOT_FOUND, "no such storage account, container or blob, or none that is public"},
+    {"BlobArchived", ERR_PRECONDITION,
+     "the blob is in the archive tier: rehydrate it to the hot, cool or cold tier first"},
+    {"BlobBeingRehydrated", ERR_PRECONDITION, "the blob is on its way out of the archive tier: try again later"},
+    {"NoAuthenticationInformation", ERR_UNAUTHENTICATED, "the server wants credentials, and got none"},
+    {"InvalidAuthenticationInfo", ERR_UNAUTHENTICATED, "the token is not valid, or it has expired"},
+    {"AuthenticationFailed", ERR_UNAUTHENTICATED,
+     "the account key, SAS or token is not valid or has expired, or this node's clock is wrong"},
+    {"AuthorizationFailure", ERR_DENIED,
+     "this identity may not read the blob, or the account's network rules do not let this node in"},
+    {"AuthorizationPermissionMismatch", ERR_DENIED,
+     "this identity lacks a role such as Storage Blob Data Reader, or the SAS the permission"},
+    {"AuthorizationProtocolMismatch", ERR_DENIED, "the SAS is for another protocol"},
+    {"AuthorizationResourceTypeMismatch", ERR_DENIED, "the SAS is for another type of resource"},
+    {"AuthorizationServiceMismatch", ERR_DENIED, "the SAS is for another service"},
+    {"AuthorizationSourceIPMismatch", ERR_DENIED, "the SAS does not allow this node's address"},
+    {"KeyBasedAuthenticationNotPermitted", ERR_DENIED,
+     "the account takes no account keys: use a token, or let it take them"},
+    {"PublicAccessNotPermitted", ERR_DENIED, "the account allows no public access: give credentials"},
+    {"InsufficientAccountPermissions", ERR_DENIED, "the account may not do this"},
+    {"AccountIsDisabled", ERR_DENIED, "the storage account is disabled"},
+    {"InvalidResourceName", ERR_INVALID, "the container's or blob's name is not valid"},
+    {"ServerBusy", ERR_UNAVAILABLE, "the server asks for fewer requests"},
+    {"OperationTimedOut", ERR_UNAVAILABLE, "the request took the server too long"},
 };
 
 static const struct {

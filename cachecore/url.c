@@ -184,6 +184,14 @@ static bool query_starts(const struct scheme *scheme, struct span after)
     return false;
 }
 
+/* Else its '?' would be a glob that matches nothing. */
+static int snapshot_check(const struct scheme *scheme, struct span text, struct err *err)
+{
+    if (strcmp(scheme->name, "az") == 0 && memmem(text.data, text.len, "?snapshot=", 10))
+        return err_set(err, ERR_INVALID, "snapshots of blobs are not read: name the blob, or a version by ?versionid=");
+    return 0;
+}
+
 static const char *query_find(const struct scheme *scheme, struct span text)
 {
     const char *end = text.data + text.len;
@@ -242,7 +250,8 @@ int url_parse(struct arena *arena, const char *text, size_t len, struct url *out
     const char *end = rest.data + rest.len;
     const char *path = span_find(rest, "/?");
     const char *query = query_find(scheme, span_of(path, end));
-    if (authority_parse(arena, span_of(rest.data, path), scheme, &url, err) != 0 ||
+    if (snapshot_check(scheme, span_of(path, end), err) != 0 ||
+        authority_parse(arena, span_of(rest.data, path), scheme, &url, err) != 0 ||
         path_parse(arena, span_of(path, query), scheme, &url, err) != 0)
         return -1;
     if (query != end && query + 1 != end)

@@ -83,7 +83,7 @@ const char *url_path_canonical(struct arena *arena, const char *path, size_t len
     return out;
 }
 
-static const char *decode(struct arena *arena, const char *text, size_t len, size_t *out_len)
+const char *url_decode(struct arena *arena, const char *text, size_t len, size_t *out_len)
 {
     char *out = arena_alloc(arena, len + 1);
     size_t used = 0;
@@ -102,14 +102,14 @@ const char *url_key(struct arena *arena, const struct url *url, size_t *len, str
         err_set(err, ERR_INVALID, "the URL names a bucket and no object in it");
         return NULL;
     }
-    return decode(arena, url->path + 1, strlen(url->path + 1), len);
+    return url_decode(arena, url->path + 1, strlen(url->path + 1), len);
 }
 
 const char *url_basename(struct arena *arena, const struct url *url)
 {
     const char *last = strrchr(url->path, '/') + 1;
     size_t len;
-    const char *name = decode(arena, last, strlen(last), &len);
+    const char *name = url_decode(arena, last, strlen(last), &len);
     bool is_name = len > 0 && len <= 255 && !memchr(name, '/', len) && !memchr(name, '\0', len);
     return is_name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 ? name : NULL;
 }
@@ -177,7 +177,7 @@ const char *url_query_get(struct arena *arena, const char *query, const char *na
             continue;
         size_t skip = parameter.name_len + (parameter.name_len < parameter.len);
         size_t len;
-        return decode(arena, parameter.text + skip, parameter.len - skip, &len);
+        return url_decode(arena, parameter.text + skip, parameter.len - skip, &len);
     }
     return NULL;
 }

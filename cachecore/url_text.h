@@ -14,6 +14,9 @@ bool url_escapes_are_valid(const char *text);
  * ERR_INVALID for a bad escape or an escaped NUL. */
 const char *url_path_canonical(struct arena *arena, const char *path, size_t len, bool is_key, struct err *err);
 
+/* Percent-decoded; what is no escape stays. May hold any byte: its length through out_len. */
+const char *url_decode(struct arena *arena, const char *text, size_t len, size_t *out_len);
+
 /* The query without the parameters that sign it: X-Amz-*, X-Goog-*, and the parameters of Azure SAS, CloudFront and the older S3
  * and Google signatures where their signature is there. Order and spelling of the rest are kept. */
 const char *url_query_unsigned(struct arena *arena, const char *query, bool *is_signed);

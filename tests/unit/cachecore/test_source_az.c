@@ -1,0 +1,633 @@
+/* Azure against a canned server: what is asked, with which credentials, what becomes of answers (rows 46-49, 55), lists, token services. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "cachecore/source.h"
+#include "tests/unit/cachecore/canned_server.h"
+
+#define PART(headers) \
+    "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/1234\r\nContent-Length: 1\r\n" headers "\r\nx"
+#define ETAG "ETag: \"0x8D1\"\r\n"
+#define CODED(status, code) "HTTP/1.1 " status "\r\nContent-Length: 0\r\nx-ms-error-code: " code "\r\n\r\n"
+#define BODIED(status, body) "HTTP/1.1 " status "\r\nConnection: close\r\n\r\n" body
+#define TOKEN "{\"token_type\":\"Bearer\",\"expires_in\":3599,\"access_token\":\"t0ken.s3cret\"}"
+#define REFUSED(code) \
+    "{\"error\":\"invalid_client\",\"error_description\":\"AADSTS" code ": s3cret\",\"error_codes\":[" code "]}"
+#define KEY "czNjcmV0IGtleQ==" /* "s3cret key" */
+#define SAS "sv=2022-11-02&sr=c&se=2030-01-01T00:00:00Z&sig=s3cret%3D"
+#define LIST                                                                                                          \
+    "<?xml version=\"1.0\"?><EnumerationResults><Blobs><Blob><Name>d/a</Name><Properties><Last-Modified>Sun, 06 Nov " \
+    "1994 08:49:37 GMT</Last-Modified><Etag>0x8D1</Etag><Content-Length>1234</Content-Length></Properties></Blob>"    \
+    "<Blob><Name>d/b c</Name><Properties><Etag>0x8D2</Etag><Content-Length>0</Content-Length><AccessTier>Archive"     \
+    "</AccessTier></Properties></Blob><BlobPrefix><Name>d/e/</Name></BlobPrefix></Blobs><NextMarker>2!x&amp;y"        \
+    "</NextMarker></EnumerationResults>"
+
+static const struct canned table[] = {
+    {"/acme/data/d/a", PART(ETAG "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nx-ms-version-id: v1\r\n"), 0,
+     CANNED_KEEP, NULL, false},
+    {"/acme/data/a%20b/%2Bc%C3%A9%3D", PART(ETAG), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/missing", CODED("404 The specified blob does not exist.", "BlobNotFound"), 0, CANNED_KEEP, NULL,
+     false},
+    {"/acme/nowhere/x", CODED("404 Not Found", "ContainerNotFound"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/archived", CODED("409 Conflict", "BlobArchived"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/rehydrating", CODED("409 Conflict", "BlobBeingRehydrated"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/network", CODED("403 Forbidden", "AuthorizationFailure"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/role", CODED("403 Forbidden", "AuthorizationPermissionMismatch"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/auth", CODED("403 Forbidden", "AuthenticationFailed"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/none", CODED("401 Unauthorized", "NoAuthenticationInformation"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/public", CODED("409 Conflict", "PublicAccessNotPermitted"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/busy", CODED("503 Server Busy", "ServerBusy"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/body",
+     BODIED("404 Not Found", "<Error><Code>ContainerNotFound</Code><Message>s3cret</Message></Error>"), 0, CANNED_CLOSE,
+     NULL, false},
+    {"/acme/data/odd", CODED("418 Teapot", "a s3cret"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/moved",
+     "HTTP/1.1 307 Moved\r\nContent-Length: 0\r\nLocation: http://127.0.0.1:%P/acme/data/d/a\r\n\r\n", 0, CANNED_KEEP,
+     NULL, false},
+    {"/acme/data", BODIED("200 OK", LIST), 0, CANNED_CLOSE, NULL, false},
+    {"/acme/empty", BODIED("200 OK", "<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>"), 0, CANNED_CLOSE,
+     NULL, false},
+    {"/acme/nowhere", CODED("404 Not Found", "ContainerNotFound"), 0, CANNED_KEEP, NULL, false},
+    {"/acme/html", BODIED("200 OK", "<html><body>s3cret</body></html>"), 0, CANNED_CLOSE, NULL, false},
+    {"/good/oauth2/v2.0/token", BODIED("200 OK", TOKEN), 0, CANNED_CLOSE, NULL, false},
+    {"/unmatched/oauth2/v2.0/token", BODIED("401 Unauthorized", REFUSED("700213")), 0, CANNED_CLOSE, NULL, false},
+    {"/unknown/oauth2/v2.0/token", BODIED("400 Bad Request", REFUSED("99999")), 0, CANNED_CLOSE, NULL, false},
+    {"/busy/oauth2/v2.0/token", BODIED("503 Busy", "s3cret"), 0, CANNED_CLOSE, NULL, false},
+    {"/html/oauth2/v2.0/token", BODIED("200 OK", "<html>s3cret"), 0, CANNED_CLOSE, NULL, false},
+    {"/metadata/identity/oauth2/token", BODIED("200 OK", TOKEN), 0, CANNED_CLOSE, NULL, false},
+};
+
+static struct canned_server server;
+
+struct pair {
+    const char *key, *value;
+};
+
+struct bench {
+    struct arena *arena;
+    struct http *http;
+    struct class class;
+    struct identity_facts facts;
+    struct secret_map secrets, tokens;
+    struct source_context context;
+    struct source_call call;
+    const struct source *source;
+    struct url url;
+};
+
+static void bench_class(struct bench *bench, const char *key, const char *value)
+{
+    struct err err = ERR_INIT;
+    if (class_set(bench->arena, &bench->class, key, value, &err) != 0)
+        fail_msg("%s", err.message);
+}
+
+static void bench_init(struct bench *bench)
+{
+    static const struct http_rules rules = {.allowed_addresses = "127.0.0.0/8", .connect_timeout_ms = 2000};
+    *bench = (struct bench){.arena = arena_new(),
+                            .http = http_new(&rules),
+                            .secrets = SECRET_MAP_INIT,
+                            .tokens = SECRET_MAP_INIT,
+                            .facts = {.namespace = "ml", .service_account = "train"}};
+    class_default(&bench->class);
+    const char *endpoint = arena_printf(bench->arena, "http://127.0.0.1:%u", server.port);
+    bench_class(bench, "azureEndpoint", endpoint);
+    bench_class(bench, "azureAuthority", endpoint);
+    bench_class(bench, "azureMetadataEndpoint", endpoint);
+    bench_class(bench, "allowedAddresses", "127.0.0.0/8");
+}
+
+static void bench_deinit(struct bench *bench)
+{
+    source_call_end(&bench->call);
+    identity_free(bench->context.identity);
+    secret_map_deinit(&bench->secrets);
+    secret_map_deinit(&bench->tokens);
+    http_free(bench->http);
+    arena_free(bench->arena);
+}
+
+static void map_put(struct secret_map *map, const char *key, const char *value)
+{
+    secret_map_add(map, key, value, strlen(value));
+}
+
+/* Parses the URL and finds credentials. */
+static int bench_begin(struct bench *bench, const char *url, struct err *err)
+{
+    if (url_parse(bench->arena, url, strlen(url), &bench->url, err) != 0)
+        return -1;
+    bench->source = source_for(&bench->url, err);
+    assert_non_null(bench->source);
+    bench->context = (struct source_context){
+        .class = &bench->class,
+        .volume = "vol",
+        .identity = identity_new(&bench->facts, &bench->secrets, &bench->tokens),
+    };
+    bench->call = (struct source_call){.context = &bench->context, .http = bench->http};
+    return source_call_begin(bench->source, bench->url.host, &bench->call, err);
+}
+
+static int bench_resolve(struct bench *bench, const char *url, struct source_object *out, struct err *err)
+{
+    if (bench_begin(bench, url, err) != 0)
+        return -1;
+    return bench->source->resolve(&bench->call, &bench->url, bench->arena, out, err);
+}
+
+static void blobs_are_resolved(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(bench_deinit))) struct bench bench;
+    struct source_object object;
+    struct err err = ERR_INIT;
+    bench_init(&bench);
+    if (bench_resolve(&bench, "az://acme/data/d/a", &object, &err) != 0)
+        fail_msg("%s", err.message);
+    assert_string_equal(object.kind, "az");
+    assert_string_equal(object.canonical, "az://acme/data/d/a");
+    assert_string_equal(object.validator, "etag:\"0x8D1\"");
+    assert_string_equal(object.etag, "\"0x8D1\"");
+    assert_true(object.validator_is_strong && object.ranges && object.size == 1234);
+    assert_int_equal(object.mtime_s, 784111777);
+    assert_true(canned_was_asked(&server, "\r\nx-ms-version: 2023-11-03\r\n"));
+    assert_false(canned_was_asked(&server, "Authorization"));
+}
+
+static const struct {
+    const char *url;
+    enum err_code code;
+    const char *cause;
+} failures[] = {
+    {"az://acme/data/missing", ERR_NOT_FOUND, "HTTP 404 BlobNotFound: no such blob"},
+    {"az://acme/nowhere/x", ERR_NOT_FOUND, "HTTP 404 ContainerNotFound: no such container"},
+    {"az://acme/data/body", ERR_NOT_FOUND, "HTTP 404 ContainerNotFound: no such container"},
+    {"az://acme/data/archived", ERR_PRECONDITION, "HTTP 409 BlobArchived: the blob is in the archive tier"},
+    {"az://acme/data/rehydrating", ERR_PRECONDITION, "on its way out of the archive tier"},
+    {"az://acme/data/network", ERR_DENIED, "network rules"},
+    {"az://acme/data/role", ERR_DENIED, "lacks a role"},
+    {"az://acme/data/auth", ERR_UNAUTHENTICATED, "HTTP 403 AuthenticationFailed"},
+    {"az://acme/data/none", ERR_UNAUTHENTICATED, "asked without credentials (no account key"},
+    {"az://acme/data/public", ERR_DENIED, "no public access"},
+    {"az://acme/data/busy", ERR_UNAVAILABLE, "HTTP 503 ServerBusy"},
+    {"az://acme/data/odd", ERR_PRECONDITION, "HTTP 418: the server refuses"},
+    {"az://acme/data/moved", ERR_PRECONDITION, "HTTP 307"},
+    {"az://acme/data", ERR_INVALID, "names no blob"},
+    {"az://acme/data/", ERR_INVALID, "no blob in it"},
+    {"az://acme/Data/x", ERR_INVALID, "not a container's name"},
+    {"az://acme/da--ta/x", ERR_INVALID, "not a container's name"},
+    {"az://acme/d/x", ERR_INVALID, "not a container's name"},
+    {"az://acme/data/x?snapshot=2020-04-28T23:14:05.0000000Z", ERR_INVALID, "snapshots"},
+};
+
+static void failures_are_named(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+        __attribute__((cleanup(bench_deinit))) struct bench bench;
+        struct source_object object;
+        struct err err = ERR_INIT;
+        bench_init(&bench);
+        if (bench_resolve(&bench, failures[i].url, &object, &err) == 0)
+            fail_msg("%s: taken", failures[i].url);
+        if (err.code != failures[i].code || !strstr(err.message, failures[i].cause))
+            fail_msg("%s: %s %s", failures[i].url, err_code_name(err.code), err.message);
+        assert_null(strstr(err.message, "s3cret"));
+    }
+}
+
+/* row 47: one object, however it is spelled; where it is asked for is another matter */
+static void one_blob_has_one_name(void **state)
+{
+    (void)state;
+    static const char *const urls[] = {"az://acme/data/a%20b/+c%C3%A9=", "az://acme/data/%61%20b/%2Bc%C3%A9%3D",
+                                       "https://acme.blob.core.windows.net/data/a%20b/%2Bc%C3%A9%3d"};
+    for (size_t i = 0; i < 3; i++) {
+        __attribute__((cleanup(bench_deinit))) struct bench bench;
+        struct source_object object;
+        struct err err = ERR_INIT;
+        const struct source_entry entry = {
+            .key = "data/a b/+c\xc3\xa9=", .key_len = 14, .size = 3, .validator = "etag:\"1\""};
+        bench_init(&bench);
+        bench.class.azure_endpoint = NULL;
+        if (bench_begin(&bench, urls[i], &err) != 0 ||
+            bench.source->member(&bench.call, &bench.url, &entry, bench.arena, &object, &err) != 0)
+            fail_msg("%s: %s", urls[i], err.message);
+        assert_string_equal(object.canonical, "az://acme/data/a%20b/+c%C3%A9=");
+        assert_string_equal(object.kind, "az");
+        assert_string_equal(object.authority, "acme.blob.core.windows.net:443");
+        assert_string_equal(object.request_url, "https://acme.blob.core.windows.net/data/a%20b/%2Bc%C3%A9%3D");
+        assert_string_equal(object.etag, "\"1\"");
+    }
+}
+
+static const struct {
+    const char *url, *endpoint; /* NULL: none */
+    const char *request_url;
+} places[] = {
+    {"az://acme/data/x", NULL, "https://acme.blob.core.windows.net/data/x"},
+    {"az://acme/$web/x", NULL, "https://acme.blob.core.windows.net/%24web/x"},
+    {"az://acme/data/x", "https://azurite.test:10000", "https://azurite.test:10000/acme/data/x"},
+    {"az://acme/data/x", "https://[fd00::1]", "https://[fd00::1]/acme/data/x"},
+    {"az://acme/data/x", "https://blob.core.usgovcloudapi.net", "https://acme.blob.core.usgovcloudapi.net/data/x"},
+    {"https://acme.blob.core.chinacloudapi.cn/data/x", NULL, "https://acme.blob.core.chinacloudapi.cn/data/x"},
+    {"https://acme.blob.core.windows.net/data/x", "https://azurite.test:10000",
+     "https://acme.blob.core.windows.net/data/x"},
+};
+
+static void accounts_are_found(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        __attribute__((cleanup(bench_deinit))) struct bench bench;
+        const char *key = strstr(places[i].url, "web") ? "$web/x" : "data/x";
+        const struct source_entry entry = {.key = key, .key_len = strlen(key), .validator = "etag:\"1\""};
+        struct source_object object;
+        struct err err = ERR_INIT;
+        bench_init(&bench);
+        bench.class.azure_endpoint = places[i].endpoint;
+        if (bench_begin(&bench, places[i].url, &err) != 0 ||
+            bench.source->member(&bench.call, &bench.url, &entry, bench.arena, &object, &err) != 0)
+            fail_msg("%s: %s", places[i].url, err.message);
+        assert_string_equal(object.request_url, places[i].request_url);
+    }
+}
+
+/* --- credentials --- */
+
+static const struct {
+    struct pair secret[4];
+    const char *client, *tenant; /* of the service account; NULL: none */
+    const char *token;           /* of the service account; NULL: none */
+    struct pair class[3];
+    const char *header, *query; /* what the request holds; NULL: no Authorization, and a query that stays */
+    const char *origin;
+} ways[] = {
+    {{{NULL, NULL}}, NULL, NULL, NULL, {{NULL, NULL}}, NULL, NULL, "no account key"},
+    {{{"azurestorageaccountname", "acme"}, {"azurestorageaccountkey", KEY}},
+     NULL,
+     NULL,
+     NULL,
+     {{NULL, NULL}},
+     "SharedKey acme:",
+     NULL,
+     "account key"},
+    {{{"AZURE_STORAGE_ACCESS_KEY", KEY}}, NULL, NULL, NULL, {{NULL, NULL}}, "SharedKey acme:", NULL, "account key"},
+    {{{"AZURE_STORAGE_CONNECTION_STRING",
+       "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=" KEY ";EndpointSuffix=core.windows.net"}},
+     NULL,
+     NULL,
+     NULL,
+     {{NULL, NULL}},
+     "SharedKey acme:",
+     NULL,
+     "account key"},
+    {{{"AZURE_STORAGE_CONNECTION_STRING", "AccountName=acme;SharedAccessSignature=" SAS}},
+     NULL,
+     NULL,
+     NULL,
+     {{NULL, NULL}},
+     NULL,
+     "?" SAS,
+     "valid until 2030-01-01T00:00:00Z"},
+    {{{"azurestorageaccountsastoken", "?" SAS}}, NULL, NULL, NULL, {{NULL, NULL}}, NULL, "?" SAS, "valid until"},
+    /* another account's are not shown */
+    {{{"azurestorageaccountname", "other"}, {"azurestorageaccountkey", KEY}},
+     NULL,
+     NULL,
+     NULL,
+     {{NULL, NULL}},
+     NULL,
+     NULL,
+     "no account key"},
+    {{{"AZURE_CLIENT_ID", "c-1"}, {"AZURE_TENANT_ID", "good"}, {"AZURE_CLIENT_SECRET", "s3cret&="}},
+     NULL,
+     NULL,
+     NULL,
+     {{NULL, NULL}},
+     "Bearer t0ken.s3cret",
+     NULL,
+     "client c-1"},
+    {{{NULL, NULL}},
+     "c-2",
+     "good",
+     "a.b.c",
+     {{NULL, NULL}},
+     "Bearer t0ken.s3cret",
+     NULL,
+     "client c-2 of service account ml/train"},
+    {{{NULL, NULL}}, "c-2", NULL, "a.b.c", {{"azureTenantId", "good"}}, "Bearer t0ken.s3cret", NULL, "client c-2"},
+    {{{NULL, NULL}},
+     NULL,
+     NULL,
+     "a.b.c",
+     {{"azureTenantId", "good"}, {"azureClientId", "c-3"}},
+     "Bearer t0ken.s3cret",
+     NULL,
+     "client c-3"},
+    /* a token that nobody said whom to ask for with */
+    {{{NULL, NULL}}, NULL, NULL, "a.b.c", {{"azureTenantId", "good"}}, NULL, NULL, "no account key"},
+    {{{NULL, NULL}}, NULL, NULL, NULL, {{"nodeIdentity", "true"}}, "Bearer t0ken.s3cret", NULL, "the node's"},
+    {{{NULL, NULL}},
+     NULL,
+     NULL,
+     "a.b.c",
+     {{"nodeIdentity", "true"}, {"azureClientId", "c-4"}},
+     "Bearer t0ken.s3cret",
+     NULL,
+     "the node's"},
+};
+
+static void way_prepare(struct bench *bench, size_t i)
+{
+    for (size_t j = 0; j < 4 && ways[i].secret[j].key; j++)
+        map_put(&bench->secrets, ways[i].secret[j].key, ways[i].secret[j].value);
+    for (size_t j = 0; j < 3 && ways[i].class[j].key; j++)
+        bench_class(bench, ways[i].class[j].key, ways[i].class[j].value);
+    bench->facts.azure_client_id = ways[i].client;
+    bench->facts.azure_tenant_id = ways[i].tenant;
+    if (ways[i].token)
+        map_put(&bench->tokens, "api://AzureADTokenExchange", ways[i].token);
+}
+
+static const char *header_of(const struct http_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (strcmp(request->headers[i].name, name) == 0)
+            return request->headers[i].value;
+    }
+    return NULL;
+}
+
+static void each_way_is_shown(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        __attribute__((cleanup(bench_deinit))) struct bench bench;
+        struct source_object object;
+        struct http_request request;
+        struct err err = ERR_INIT;
+        const struct source_range range = {.offset = 5, .len = 10, .now_s = 1435361952};
+        bench_init(&bench);
+        way_prepare(&bench, i);
+        if (bench_resolve(&bench, "az://acme/data/d/a", &object, &err) != 0 ||
+            bench.source->authorize(&bench.call, &object, &range, bench.arena, &request, &err) != 0)
+            fail_msg("%zu: %s", i, err.message);
+        const char *header = header_of(&request, "Authorization");
+        assert_string_equal(header_of(&request, "Range"), "bytes=5-14");
+        assert_string_equal(header_of(&request, "If-Match"), "\"0x8D1\"");
+        if ((header != NULL) != (ways[i].header != NULL) || (header && !str_starts_with(header, ways[i].header)))
+            fail_msg("%zu: %s", i, header ? header : "none");
+        if (ways[i].query ? !str_ends_with(request.url, ways[i].query) : strchr(request.url, '?') != NULL)
+            fail_msg("%zu: %s", i, request.url);
+        if (!strstr(bench.call.credentials->origin, ways[i].origin))
+            fail_msg("%zu: %s", i, bench.call.credentials->origin);
+        assert_null(strstr(bench.call.credentials->origin, "s3cret"));
+        assert_int_equal(bench.call.credentials->expires_s != 0, header && strstr(header, "Bearer") != NULL);
+        assert_true(request.no_redirects);
+    }
+}
+
+static const struct {
+    struct pair secret[4];
+    const char *client, *tenant, *token;
+    enum err_code code;
+    const char *cause;
+} broken[] = {
+    {{{"azurestorageaccountkey", "s3cret!"}},
+     NULL,
+     NULL,
+     NULL,
+     ERR_INVALID,
+     "'azurestorageaccountkey' holds no account key"},
+    {{{"azurestorageaccountkey", "s3cret\n"}}, NULL, NULL, NULL, ERR_INVALID, "line break"},
+    {{{"azurestorageaccountsastoken", "s3cret"}}, NULL, NULL, NULL, ERR_INVALID, "holds no SAS"},
+    {{{"azurestorageaccountsastoken", "sv=1&sig=s3cret&x=a b"}}, NULL, NULL, NULL, ERR_INVALID, "holds no SAS"},
+    {{{"azurestorageaccountsastoken", "sv=1&sig=s3cret#x"}}, NULL, NULL, NULL, ERR_INVALID, "holds no SAS"},
+    {{{"AZURE_STORAGE_CONNECTION_STRING", "UseDevelopmentStorage=true"}}, NULL, NULL, NULL, ERR_INVALID, "AccountName"},
+    {{{"AZURE_CLIENT_SECRET", "s3cret"}, {"AZURE_TENANT_ID", "good"}},
+     NULL,
+     NULL,
+     NULL,
+     ERR_UNAUTHENTICATED,
+     "no key 'AZURE_CLIENT_ID'"},
+    {{{"AZURE_CLIENT_SECRET", "s3cret"}, {"AZURE_CLIENT_ID", "c"}},
+     NULL,
+     NULL,
+     NULL,
+     ERR_UNAUTHENTICATED,
+     "no key 'AZURE_TENANT_ID'"},
+    {{{"AZURE_CLIENT_SECRET", "s3cret"}, {"AZURE_CLIENT_ID", "c"}, {"AZURE_TENANT_ID", "a/../b"}},
+     NULL,
+     NULL,
+     NULL,
+     ERR_INVALID,
+     "'AZURE_TENANT_ID' is not an id"},
+    {{{NULL, NULL}}, "c", "good", NULL, ERR_UNAUTHENTICATED, "api://AzureADTokenExchange"},
+    {{{NULL, NULL}}, "c", NULL, "a.b.c", ERR_UNAUTHENTICATED, "azure.workload.identity/tenant-id"},
+    {{{NULL, NULL}}, "c&d", "good", "a.b.c", ERR_INVALID, "client-id is not an id"},
+    {{{NULL, NULL}},
+     "c",
+     "unmatched",
+     "a.b.s3cret",
+     ERR_UNAUTHENTICATED,
+     "client c of service account ml/train: Microsoft Entra: HTTP 401 AADSTS700213: no federated credential"},
+    {{{NULL, NULL}}, "c", "unknown", "a.b.s3cret", ERR_UNAUTHENTICATED, "HTTP 400 AADSTS99999"},
+    {{{NULL, NULL}}, "c", "busy", "a.b.s3cret", ERR_UNAVAILABLE, "Microsoft Entra: HTTP 503"},
+    {{{NULL, NULL}}, "c", "html", "a.b.s3cret", ERR_PRECONDITION, "Microsoft Entra: the answer is not JSON"},
+};
+
+/* A way that is meant and wrong is an error: nothing else is tried, least of all the node's own identity. */
+static void what_is_wrong_is_named_and_nothing_else_is_tried(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        __attribute__((cleanup(bench_deinit))) struct bench bench;
+        struct err err = ERR_INIT;
+        bench_init(&bench);
+        for (size_t j = 0; j < 4 && broken[i].secret[j].key; j++)
+            map_put(&bench.secrets, broken[i].secret[j].key, broken[i].secret[j].value);
+        bench.facts.azure_client_id = broken[i].client;
+        bench.facts.azure_tenant_id = broken[i].tenant;
+        if (broken[i].token)
+            map_put(&bench.tokens, "api://AzureADTokenExchange", broken[i].token);
+        bench_class(&bench, "nodeIdentity", "true");
+        if (bench_begin(&bench, "az://acme/data/d/a", &err) == 0)
+            fail_msg("%zu: taken", i);
+        if (err.code != broken[i].code || !strstr(err.message, broken[i].cause))
+            fail_msg("%zu: %s %s", i, err_code_name(err.code), err.message);
+        assert_null(strstr(err.message, "s3cret"));
+        assert_false(canned_was_asked(&server, "/metadata/"));
+    }
+}
+
+static void the_metadata_service_is_asked_as_it_wants(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(bench_deinit))) struct bench bench;
+    struct err err = ERR_INIT;
+    bench_init(&bench);
+    bench_class(&bench, "nodeIdentity", "true");
+    bench_class(&bench, "azureClientId", "c-4");
+    assert_int_equal(bench_begin(&bench, "az://acme/data/d/a", &err), 0);
+    assert_true(canned_was_asked(&server,
+                                 "GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%"
+                                 "2Fstorage.azure.com%2F&client_id=c-4 HTTP/1.1\r\n"));
+    assert_true(canned_was_asked(&server, "\r\nMetadata: true\r\n"));
+}
+
+/* --- lists --- */
+
+struct seen {
+    struct str text;
+    struct source_object last;
+    struct bench *bench;
+};
+
+static int on_entry(void *context, const struct source_entry *entry, struct err *err)
+{
+    struct seen *seen = context;
+    str_append(&seen->text, entry->key, entry->key_len);
+    str_printf(&seen->text, " %llu %s%s|", (unsigned long long)entry->size, entry->validator,
+               entry->is_archived ? " archived" : "");
+    return seen->bench->source->member(&seen->bench->call, &seen->bench->url, entry, seen->bench->arena, &seen->last,
+                                       err);
+}
+
+static int on_prefix(void *context, const char *prefix, size_t len, struct err *err)
+{
+    struct seen *seen = context;
+    (void)err;
+    str_append(&seen->text, prefix, len);
+    str_append_char(&seen->text, '|');
+    return 0;
+}
+
+static int bench_list(struct bench *bench, const char *prefix, const char *token, struct seen *seen, const char **next,
+                      struct err *err)
+{
+    const struct source_page page = {.url = &bench->url,
+                                     .prefix = prefix,
+                                     .token = token,
+                                     .divides = true,
+                                     .count_max = 7,
+                                     .each = on_entry,
+                                     .each_prefix = on_prefix,
+                                     .each_context = seen};
+    *seen = (struct seen){.bench = bench};
+    return bench->source->list(&bench->call, &page, bench->arena, next, err);
+}
+
+static void containers_are_listed(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(bench_deinit))) struct bench bench;
+    struct source_object resolved;
+    struct seen seen;
+    struct err err = ERR_INIT;
+    const char *next;
+    bench_init(&bench);
+    map_put(&bench.secrets, "azurestorageaccountkey", KEY);
+    assert_int_equal(bench_resolve(&bench, "az://acme/data/d/a", &resolved, &err), 0);
+    if (bench_list(&bench, "data/d/", "1!m/+", &seen, &next, &err) != 0)
+        fail_msg("%s", err.message);
+    assert_string_equal(seen.text.data, "data/d/a 1234 etag:\"0x8D1\"|data/d/b c 0 etag:\"0x8D2\" archived|data/d/e/|");
+    assert_string_equal(next, "2!x&y");
+    assert_string_equal(seen.last.canonical, "az://acme/data/d/b%20c");
+    assert_false(seen.last.ranges);
+    assert_true(canned_was_asked(&server, "GET /acme/data?restype=container&comp=list&include=metadata&maxresults=7&"
+                                          "prefix=d%2F&delimiter=%2F&marker=1%21m%2F%2B HTTP/1.1\r\n"));
+    assert_true(canned_was_asked(&server, "Authorization: SharedKey acme:"));
+    str_deinit(&seen.text);
+    assert_int_equal(bench_list(&bench, "empty/", NULL, &seen, &next, &err), 0);
+    assert_null(next);
+    assert_null(seen.text.data);
+}
+
+/* What resolve says of a blob and what a list makes of it are one thing. */
+static void a_listed_blob_is_the_resolved_one(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(bench_deinit))) struct bench bench;
+    struct source_object resolved, listed;
+    struct err err = ERR_INIT;
+    const struct source_entry entry = {
+        .key = "data/d/a", .key_len = 8, .size = 1234, .mtime_s = 784111777, .validator = "etag:\"0x8D1\""};
+    bench_init(&bench);
+    assert_int_equal(bench_resolve(&bench, "az://acme/data/d/a", &resolved, &err), 0);
+    assert_int_equal(bench.source->member(&bench.call, &bench.url, &entry, bench.arena, &listed, &err), 0);
+    assert_string_equal(resolved.kind, listed.kind);
+    assert_string_equal(resolved.authority, listed.authority);
+    assert_string_equal(resolved.canonical, listed.canonical);
+    assert_string_equal(resolved.validator, listed.validator);
+    assert_string_equal(resolved.request_url, listed.request_url);
+    assert_string_equal(resolved.etag, listed.etag);
+    assert_true(resolved.size == listed.size && resolved.ranges == listed.ranges && resolved.mtime_s == listed.mtime_s);
+}
+
+static const struct {
+    const char *prefix;
+    enum err_code code;
+    const char *cause;
+} bad_lists[] = {
+    {"nowhere/", ERR_NOT_FOUND, "ContainerNotFound"},
+    {"html/", ERR_PRECONDITION, "list of blobs is something else"},
+    {"", ERR_INVALID, "names no blob"},
+    {"da*/", ERR_INVALID, "not a container's name"},
+};
+
+static void lists_that_fail_are_named(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad_lists) / sizeof(bad_lists[0]); i++) {
+        __attribute__((cleanup(bench_deinit))) struct bench bench;
+        struct seen seen;
+        struct err err = ERR_INIT;
+        const char *next;
+        bench_init(&bench);
+        assert_int_equal(bench_begin(&bench, "az://acme/data/", &err), 0);
+        assert_int_equal(bench_list(&bench, bad_lists[i].prefix, NULL, &seen, &next, &err), -1);
+        if (err.code != bad_lists[i].code || !strstr(err.message, bad_lists[i].cause))
+            fail_msg("%s: %s %s", bad_lists[i].prefix, err_code_name(err.code), err.message);
+        assert_null(strstr(err.message, "s3cret"));
+        str_deinit(&seen.text);
+    }
+}
+
+static int group_setup(void **state)
+{
+    (void)state;
+    canned_start(&server, table, sizeof(table) / sizeof(table[0]));
+    return 0;
+}
+
+static int group_teardown(void **state)
+{
+    (void)state;
+    canned_stop(&server);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blobs_are_resolved),
+        cmocka_unit_test(failures_are_named),
+        cmocka_unit_test(one_blob_has_one_name),
+        cmocka_unit_test(accounts_are_found),
+        cmocka_unit_test(each_way_is_shown),
+        cmocka_unit_test(what_is_wrong_is_named_and_nothing_else_is_tried),
+        cmocka_unit_test(the_metadata_service_is_asked_as_it_wants),
+        cmocka_unit_test(containers_are_listed),
+        cmocka_unit_test(a_listed_blob_is_the_resolved_one),
+        cmocka_unit_test(lists_that_fail_are_named),
+    };
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
