@@ -16,6 +16,7 @@ MODULES = (
     "test_bench",
     "rows",  # of the integration suite
     "test_s3",
+    "test_aws",
 )
 
 
