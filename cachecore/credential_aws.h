@@ -23,8 +23,6 @@ int aws_keys_parse_json(struct arena *arena, const char *text, size_t len, struc
 int aws_keys_parse_sts(struct arena *arena, const char *text, size_t len, struct aws_keys *out, struct err *err);
 /* <ErrorResponse><Error><Code>; "" where there is none. */
 const char *aws_error_code_parse(struct arena *arena, const char *text, size_t len);
-/* RFC 3339 with 'Z' or an offset; fractions of seconds are dropped. 0 if it is none. */
-int64_t aws_time_parse(const char *text);
 
 /* Kind CREDENTIALS_AWS. */
 struct credentials *aws_credentials_make(const struct aws_keys *keys, const char *origin);

@@ -1,10 +1,8 @@
 /* Answers of Amazon's credential services. */
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/str.h"
+#include "base/clock.h"
 #include "cachecore/credential_aws.h"
 #include "cachecore/json_depth.h"
 #include "cachecore/xml.h"
@@ -14,39 +12,12 @@
 #define STS_RESULT "/AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials/"
 #define STS_ERROR "/ErrorResponse/Error/Code"
 
-/* --- time --- */
-
-static bool offset_parse(const char *text, int64_t *out)
+/* 0 for what is no time. */
+static int64_t time_parse(const char *text)
 {
-    int hours, minutes, used = 0;
-    *out = 0;
-    if (strcmp(text, "Z") == 0)
-        return true;
-    if ((text[0] != '+' && text[0] != '-') || strspn(text + 1, "0123456789:") != 5 || text[6] != '\0' ||
-        sscanf(text + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 || used != 5 || hours > 23 || minutes > 59)
-        return false;
-    *out = (hours * 60 + minutes) * (text[0] == '+' ? 60 : -60);
-    return true;
-}
-
-int64_t aws_time_parse(const char *text)
-{
-    struct tm tm = {0};
-    int64_t offset_s;
-    size_t digits = strspn(text, "0123456789");
-    const char *end = digits == 4 ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-    if (!end || end - text != 19)
-        return 0;
-    if (*end == '.') {
-        size_t fraction = strspn(end + 1, "0123456789");
-        if (fraction == 0 || fraction > 9)
-            return 0;
-        end += 1 + fraction;
-    }
-    if (!offset_parse(end, &offset_s))
-        return 0;
-    int64_t seconds = timegm(&tm) - offset_s;
-    return seconds > 0 ? seconds : 0;
+    int64_t seconds;
+    uint32_t ns;
+    return text && clock_parse_rfc3339(text, &seconds, &ns) == 0 ? seconds : 0;
 }
 
 /* --- what both forms share --- */
@@ -62,7 +33,7 @@ static bool is_plain(const char *text)
     return len > 0 && len <= FIELD_MAX;
 }
 
-static int keys_check(const struct aws_keys *keys, const char *expiration, struct err *err)
+static int keys_check(const struct aws_keys *keys, struct err *err)
 {
     const char *const values[] = {keys->access_key_id, keys->secret_key, keys->session_token};
     static const char *const names[] = {"access key id", "secret access key", "session token"};
@@ -70,7 +41,7 @@ static int keys_check(const struct aws_keys *keys, const char *expiration, struc
         if (!values[i] || !is_plain(values[i]))
             return err_set(err, ERR_PRECONDITION, "the answer holds no usable %s", names[i]);
     }
-    if (!expiration || keys->expires_s == 0)
+    if (keys->expires_s == 0)
         return err_set(err, ERR_PRECONDITION, "the answer does not say until when the credentials hold");
     return 0;
 }
@@ -104,8 +75,8 @@ static int object_read(struct arena *arena, json_t *object, struct aws_keys *out
                             .secret_key = member_take(arena, object, "SecretAccessKey"),
                             .session_token = member_take(arena, object, "Token")};
     const char *expiration = member_take(arena, object, "Expiration");
-    keys.expires_s = expiration ? aws_time_parse(expiration) : 0;
-    if (code_check(member_take(arena, object, "Code"), err) != 0 || keys_check(&keys, expiration, err) != 0)
+    keys.expires_s = time_parse(expiration);
+    if (code_check(member_take(arena, object, "Code"), err) != 0 || keys_check(&keys, err) != 0)
         return -1;
     *out = keys;
     return 0;
@@ -172,8 +143,8 @@ int aws_keys_parse_sts(struct arena *arena, const char *text, size_t len, struct
     struct answer answer = {.arena = arena};
     if (answer_read(&answer, text, len, err) != 0)
         return -1;
-    answer.keys.expires_s = answer.expiration ? aws_time_parse(answer.expiration) : 0;
-    if (keys_check(&answer.keys, answer.expiration, err) != 0)
+    answer.keys.expires_s = time_parse(answer.expiration);
+    if (keys_check(&answer.keys, err) != 0)
         return -1;
     *out = answer.keys;
     return 0;

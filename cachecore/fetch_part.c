@@ -3,7 +3,10 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "cachecore/credential_cache.h"
 #include "cachecore/fetch_internal.h"
+
+#define RENEWALS_MAX 3u /* of the credentials of a part that gets nowhere */
 
 /* A part as its bytes come in. */
 struct transfer {
@@ -11,7 +14,8 @@ struct transfer {
     const struct source_object *found;
     uint64_t offset, end; /* end UINT64_MAX: until the source ends */
     bool is_ranged;
-    bool joins; /* its bytes may meet those of another request in the object */
+    bool joins;     /* its bytes may meet those of another request in the object */
+    unsigned tries; /* that the part has behind it */
     int fd;
     uint64_t got;
     uint64_t recorded;         /* of got */
@@ -175,6 +179,16 @@ static void failure_judge(struct transfer *transfer, const struct err *err)
         transfer->verdict = err->code == ERR_UNAVAILABLE || err->code == ERR_CANCELLED ? PART_RETRY : PART_FAILED;
 }
 
+/* Credentials that end on the way are looked up anew: the next try of the part goes out with others. */
+static void credentials_judge(struct transfer *transfer, const struct source_call *call, const struct err *err)
+{
+    bool refused = transfer->verdict == PART_FAILED && err->code == ERR_UNAUTHENTICATED;
+    if (!refused || call->credentials->expires_s == 0 || transfer->tries >= RENEWALS_MAX)
+        return;
+    credential_cache_drop(call->credentials);
+    transfer->verdict = PART_RETRY;
+}
+
 static int request_make(const struct transfer *transfer, const struct source_call *call, struct arena *arena,
                         struct http_request *out, struct err *err)
 {
@@ -205,12 +219,13 @@ static int transfer_perform(struct pool_worker *worker, struct transfer *transfe
     int result = request_make(transfer, &call, arena, &request, err);
     if (result == 0)
         result = http_perform(call.http, &request, transfer_sink, transfer, &response, call.cancel, err);
+    if (result == 0) {
+        *retry_after_s = response.retry_after_s;
+        response_judge(transfer, &response, err);
+        credentials_judge(transfer, &call, err);
+    }
     source_call_end(&call);
-    if (result != 0)
-        return -1;
-    *retry_after_s = response.retry_after_s;
-    response_judge(transfer, &response, err);
-    return 0;
+    return result;
 }
 
 /* What came is kept where later bytes may join it. */
@@ -231,6 +246,7 @@ void fetch_part_run(struct pool_worker *worker, struct download *download, const
                                 .offset = part->offset,
                                 .end = part->end,
                                 .is_ranged = !download->is_stream,
+                                .tries = part->tries,
                                 .fd = partial_fd(download->partial)};
     *out = (struct part_result){.retry_after_s = -1};
     if (transfer.offset == 0 && transfer.end == transfer.found->size)
