@@ -3,6 +3,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "cachecore/credential_slots.h"
+
 #define METADATA_ADDRESSES "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23"
 #define CODE_MAX 64u
 
@@ -55,10 +57,13 @@ int credential_ask(const struct credential_question *question, struct arena *are
         .error_body = &body,
     };
     struct http_response response;
+    if (credential_slot_take(question->request->cancel, err) != 0)
+        return err_prefix(err, "%s", question->service);
     struct http *http = http_for(question, arena);
     str_reserve(&body, CREDENTIAL_ANSWER_MAX); /* at once: growing would leave copies behind */
     int result = http_perform(http, &request, on_body, &body, &response, question->request->cancel, err);
     http_free(http);
+    credential_slot_give_back();
     if (result == 0)
         *out = (struct credential_answer){
             .status = response.status,

@@ -66,6 +66,7 @@ struct credentials_request {
 struct credential_chain {
     const char *name; /* "aws", "google", "azure", "web" */
     int (*find)(const struct credentials_request *request, struct credentials **out, struct err *err);
+    bool any_host; /* what it finds is the same for all hosts: it is not told any */
 };
 extern const struct credential_chain credential_chain_aws, credential_chain_google, credential_chain_azure,
     credential_chain_web;

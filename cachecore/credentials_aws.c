@@ -115,4 +115,4 @@ static int aws_find(const struct credentials_request *request, struct credential
     return 0;
 }
 
-const struct credential_chain credential_chain_aws = {"aws", aws_find};
+const struct credential_chain credential_chain_aws = {"aws", aws_find, true};

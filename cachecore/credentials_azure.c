@@ -18,4 +18,4 @@ static int azure_find(const struct credentials_request *request, struct credenti
     return 0;
 }
 
-const struct credential_chain credential_chain_azure = {"azure", azure_find};
+const struct credential_chain credential_chain_azure = {"azure", azure_find, false};

@@ -98,4 +98,4 @@ static int google_find(const struct credentials_request *request, struct credent
     return 0;
 }
 
-const struct credential_chain credential_chain_google = {"google", google_find};
+const struct credential_chain credential_chain_google = {"google", google_find, true};

@@ -52,4 +52,4 @@ static int web_find(const struct credentials_request *request, struct credential
     return 0;
 }
 
-const struct credential_chain credential_chain_web = {"web", web_find};
+const struct credential_chain credential_chain_web = {"web", web_find, false};
