@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "cachecore/glob.h"
 #include "cachecore/snapshot.h"
 
 #define PLACE_MAX 4000u
@@ -102,10 +103,24 @@ static const char *name_of(struct arena *arena, const struct url *url, struct er
     return name;
 }
 
+/* Of a prefix or glob: "dir" and "dir/" are the same, nothing is the root. */
+static int directory_make(struct arena *arena, const struct token *token, struct input *input, struct err *err)
+{
+    size_t len = token ? token->len : 0;
+    if (len > 1 && token->text[len - 1] == '/')
+        len--;
+    input->place = len > 0 ? arena_strndup(arena, token->text, len) : "";
+    if (len > 0 && snapshot_path_check(input->place, len, err) != 0)
+        return err_prefix(err, "the place");
+    return 0;
+}
+
 static int place_make(struct arena *arena, const struct token *token, struct input *input, struct err *err)
 {
     bool is_dir = token && token->text[token->len - 1] == '/';
     const char *name = "";
+    if (input->is_prefix)
+        return directory_make(arena, token, input, err);
     if (!token || is_dir) {
         name = name_of(arena, &input->url, err);
         if (!name)
@@ -117,12 +132,32 @@ static int place_make(struct arena *arena, const struct token *token, struct inp
     return 0;
 }
 
-static int kind_check(const struct input *input, struct err *err)
+static int web_check(const struct url *url, bool ends_in_slash, bool has_place, struct err *err)
+{
+    if (ends_in_slash && !has_place)
+        return err_set(err, ERR_INVALID,
+                       "%s:// has no listings: name one file, or say '-> name' after a URL that ends in '/'",
+                       url->scheme);
+    return 0;
+}
+
+static int prefix_check(struct arena *arena, const struct input *input, struct err *err)
+{
+    struct glob glob;
+    if (input->sha256)
+        return err_set(err, ERR_INVALID, "sha256= goes with one object, not with a prefix or glob: use snapshot=");
+    if (input->url.query)
+        return err_set(err, ERR_INVALID, "a version names one object: leave it out of a prefix or glob");
+    return input->url.is_glob ? glob_parse(arena, input->url.glob, &glob, err) : 0;
+}
+
+static int kind_check(struct arena *arena, struct input *input, bool has_place, struct err *err)
 {
     bool ends_in_slash = str_ends_with(input->url.path, "/");
-    if (is_listable(&input->url) && (ends_in_slash || input->url.is_glob))
-        return err_set(err, ERR_UNSUPPORTED, "prefixes and globs are not supported yet: name one object");
-    return 0;
+    if (!is_listable(&input->url))
+        return web_check(&input->url, ends_in_slash, has_place, err);
+    input->is_prefix = ends_in_slash || input->url.is_glob;
+    return input->is_prefix ? prefix_check(arena, input, err) : 0;
 }
 
 /* An argument of '->', or nothing when the line has no '->'. */
@@ -160,7 +195,8 @@ static int line_parse(struct arena *arena, struct line line, const struct token 
         if (option_parse(arena, &token, &input, err) != 0)
             return -1;
     }
-    if (kind_check(&input, err) != 0 || place_make(arena, has_place ? &place : NULL, &input, err) != 0)
+    if (kind_check(arena, &input, has_place, err) != 0 ||
+        place_make(arena, has_place ? &place : NULL, &input, err) != 0)
         return -1;
     *out = input;
     return 0;
@@ -196,9 +232,11 @@ static bool is_repeated(const struct input *a, const struct input *b)
            text_equal(a->snapshot, b->snapshot);
 }
 
-/* Why two neighbours in sorted order cannot stand in one tree; NULL if they can. */
-static const char *clash_of(const char *a, const char *b)
+/* Why two neighbours in sorted order cannot stand in one tree; NULL if they can. Directories may be shared. */
+static const char *clash_of(const struct input *first, const struct input *second)
 {
+    const char *a = first->place;
+    const char *b = second->place;
     size_t same = 0; /* up to the last '/' of what both share */
     size_t i = 0;
     for (; a[i] && fold(a[i]) == fold(b[i]); i++) {
@@ -207,11 +245,14 @@ static const char *clash_of(const char *a, const char *b)
     }
     bool ends_equal = a[i] == '\0' && b[i] == '\0';
     bool is_below = a[i] == '\0' && b[i] == '/';
-    if (ends_equal)
-        return strcmp(a, b) == 0 ? "put different things at" : "differ only in upper and lower case at";
-    if (is_below)
+    if (ends_equal && strcmp(a, b) != 0)
+        return "differ only in upper and lower case at";
+    if (ends_equal && first->is_prefix == second->is_prefix)
+        return first->is_prefix ? NULL : "put different things at";
+    if (ends_equal || (is_below && !first->is_prefix))
         return "need both a file and a directory at";
-    return memcmp(a, b, same) == 0 ? NULL : "use directories that differ only in upper and lower case at";
+    return memcmp(a, b, is_below ? i : same) == 0 ? NULL
+                                                  : "use directories that differ only in upper and lower case at";
 }
 
 static int clashes_check(const struct input **sorted, size_t count, struct err *err)
@@ -220,7 +261,7 @@ static int clashes_check(const struct input **sorted, size_t count, struct err *
     for (size_t i = 1; i < count; i++) {
         const struct input *a = sorted[i - 1];
         const struct input *b = sorted[i];
-        const char *clash = is_repeated(a, b) ? NULL : clash_of(a->place, b->place);
+        const char *clash = is_repeated(a, b) ? NULL : clash_of(a, b);
         if (clash)
             return err_set(err, ERR_INVALID, "inputs line %u and line %u %s '%.200s'",
                            a->line < b->line ? a->line : b->line, a->line < b->line ? b->line : a->line, clash,

@@ -150,4 +150,6 @@ const struct source source_s3 = {.kind = "s3",
                                  .chain = &credential_chain_aws,
                                  .after_works = true,
                                  .resolve = s3_resolve,
+                                 .list = s3_list,
+                                 .member = s3_member,
                                  .authorize = s3_authorize};

@@ -36,6 +36,9 @@ typedef int (*s3_question)(void *context, const char *region, struct http_respon
 int s3_ask_in_region(const struct source_call *call, const struct url *url, s3_question question, void *context,
                      struct err *err);
 
+/* The region that it would ask in first: after an answer, the bucket's own. */
+void s3_region_now(const struct source_call *call, const struct url *url, char out[S3_REGION_MAX + 1]);
+
 /* A request without a body that is to be signed. */
 struct s3_request {
     const char *method;
@@ -63,3 +66,9 @@ int s3_object_make(const struct s3_place *place, const struct s3_key *key, struc
                    struct source_object *out, struct err *err);
 /* The validator of an object with this ETag, quotes and all: that of a listed one is that of a probed one. */
 const char *s3_validator(struct arena *arena, const char *etag);
+
+/* source_s3_list.c: list and member of the source. */
+int s3_list(const struct source_call *call, const struct source_page *page, struct arena *arena, const char **next,
+            struct err *err);
+int s3_member(const struct source_call *call, const struct url *url, const struct source_entry *entry,
+              struct arena *arena, struct source_object *out, struct err *err);

@@ -158,6 +158,14 @@ static int who_prefix(const struct credentials *credentials, struct err *err)
     return err_prefix(err, "asked with %s", credentials->origin);
 }
 
+void s3_region_now(const struct source_call *call, const struct url *url, char out[S3_REGION_MAX + 1])
+{
+    char key[SHA256_HEX];
+    key_make(call, url, key);
+    if (!memory_read(key, out))
+        snprintf(out, S3_REGION_MAX + 1, "%s", region_said(call));
+}
+
 int s3_ask_in_region(const struct source_call *call, const struct url *url, s3_question question, void *context,
                      struct err *err)
 {
@@ -165,8 +173,7 @@ int s3_ask_in_region(const struct source_call *call, const struct url *url, s3_q
     struct err why = ERR_INIT;
     char key[SHA256_HEX], region[S3_REGION_MAX + 1];
     key_make(call, url, key);
-    if (!memory_read(key, region))
-        snprintf(region, sizeof(region), "%s", region_said(call));
+    s3_region_now(call, url, region);
     int result = question(context, region, &response, &why);
     if (result != 0 && is_elsewhere(&response, region)) {
         memcpy(region, response.region, sizeof(region));

@@ -222,6 +222,7 @@ static int path_parse(struct arena *arena, struct span text, const struct scheme
     if (!path)
         return -1;
     url->path = path;
+    url->glob = url->is_glob ? url_path_glob(arena, text.data, text.len) + 1 : NULL;
     return segments_check(path, err);
 }
 
@@ -231,10 +232,11 @@ static void texts_make(struct arena *arena, const struct scheme *scheme, struct 
     char port[8] = "";
     if (url->port != scheme->port)
         snprintf(port, sizeof(port), ":%u", url->port);
-    url->display = arena_printf(arena, "%s://%s%s%s%s%s", scheme->name, brackets ? "[" : "", url->host,
-                                brackets ? "]" : "", port, url->path);
+    const char *plain = arena_printf(arena, "%s://%s%s%s%s%s", scheme->name, brackets ? "[" : "", url->host,
+                                     brackets ? "]" : "", port, url->path);
     const char *kept = url->query ? url_query_unsigned(arena, url->query, &url->is_signed) : "";
-    url->canonical = *kept ? arena_printf(arena, "%s?%s", url->display, kept) : url->display;
+    url->display = url->is_glob ? arena_printf(arena, "%s://%s/%s", scheme->name, url->host, url->glob) : plain;
+    url->canonical = *kept ? arena_printf(arena, "%s?%s", plain, kept) : plain;
 }
 
 int url_parse(struct arena *arena, const char *text, size_t len, struct url *out, struct err *err)

@@ -25,7 +25,10 @@ struct url {
         canonical; /* scheme://host[:port]path[?query without signature parameters]; may hold a token: never to be shown */
     const char *display; /* the same without any query: for messages and logs */
     bool is_glob;        /* s3, gs, az: the path as written holds '*', '?' or '[' */
-    bool is_signed;      /* the query carries a signature or token parameters that canonical leaves out */
+    const char *
+        glob; /* the pattern (cachecore/glob.h): the path as written without its first '/', where "*?[]!-" that were escaped still are;
+                         NULL unless is_glob. What display shows, too */
+    bool is_signed; /* the query carries a signature or token parameters that canonical leaves out */
 };
 
 int url_parse(struct arena *arena, const char *text, size_t len, struct url *out, struct err *err);

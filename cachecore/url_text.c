@@ -83,6 +83,38 @@ const char *url_path_canonical(struct arena *arena, const char *path, size_t len
     return out;
 }
 
+const char *url_path_glob(struct arena *arena, const char *path, size_t len)
+{
+    char *out = arena_alloc(arena, 3 * len + 1);
+    size_t used = 0;
+    for (size_t i = 0; i < len; i++) {
+        bool escaped = path[i] == '%';
+        unsigned char c = (unsigned char)(escaped ? escape_value(path + i, len - i) : path[i]);
+        bool is_wild = strchr("*?[]!-", c) != NULL;
+        if (is_wild ? !escaped : stays_literal(c, escaped, true))
+            out[used++] = (char)c;
+        else
+            used += escape_write(out + used, c);
+        i += escaped ? 2 : 0;
+    }
+    return out;
+}
+
+const char *url_of_key(struct arena *arena, const struct url *bucket, const char *key, size_t len)
+{
+    char *out = arena_printf(arena, "%s://%s/", bucket->scheme, bucket->host);
+    size_t used = strlen(out);
+    char *url = arena_alloc(arena, used + 3 * len + 1);
+    memcpy(url, out, used);
+    for (size_t i = 0; i < len; i++) {
+        if (stays_literal((unsigned char)key[i], true, true))
+            url[used++] = key[i];
+        else
+            used += escape_write(url + used, (unsigned char)key[i]);
+    }
+    return url;
+}
+
 const char *url_decode(struct arena *arena, const char *text, size_t len, size_t *out_len)
 {
     char *out = arena_alloc(arena, len + 1);

@@ -14,6 +14,12 @@ bool url_escapes_are_valid(const char *text);
  * ERR_INVALID for a bad escape or an escaped NUL. */
 const char *url_path_canonical(struct arena *arena, const char *path, size_t len, bool is_key, struct err *err);
 
+/* The same for a key that holds wildcards: "*?[]!-" stay as they were written, plain or escaped. path has passed url_path_canonical. */
+const char *url_path_glob(struct arena *arena, const char *path, size_t len);
+
+/* The canonical URL of a key of a bucket, as url_parse would make it. Length: keys may hold any byte but NUL. */
+const char *url_of_key(struct arena *arena, const struct url *bucket, const char *key, size_t len);
+
 /* Percent-decoded; what is no escape stays. May hold any byte: its length through out_len. */
 const char *url_decode(struct arena *arena, const char *text, size_t len, size_t *out_len);
 

@@ -61,7 +61,7 @@ static void on_start(void *context, const char *name, const char **attributes)
     size_t len = strlen(name);
     if (xml->is_failed)
         return;
-    if (xml->depth == XML_DEPTH_MAX || len > XML_PATH_MAX - xml->path_len - 1) {
+    if (xml->depth == XML_DEPTH_MAX || xml->path_len + 1 + len > XML_PATH_MAX) {
         xml_refuse(xml, "is nested too deeply");
         return;
     }

@@ -53,6 +53,46 @@ static void reads_the_grammar(void **state)
     assert_string_equal(inputs.items[2].url_text, "https://h/x?token=t");
 }
 
+static void prefixes_and_globs_have_directories(void **state)
+{
+    (void)state;
+    static const char text[] = "s3://acme/train/\n"
+                               "gs://acme/labels/2026/*.csv -> labels/\n"
+                               "az://account/models/[ab]/**   -> labels\n"
+                               "s3://acme/train/ -> labels/a snapshot=" SHA "\n"
+                               "s3://acme/x%2Ay?z\n"
+                               "s3://acme/x%2Ay -> labels/b.csv\n"
+                               "s3://acme/train/ -> labels/\n"
+                               "s3://acme/train/ -> labels\n"
+                               "s3://acme/";
+    static const struct {
+        unsigned line;
+        const char *place, *display;
+        bool is_prefix;
+    } expected[] = {
+        {1, "", "s3://acme/train/", true},
+        {2, "labels", "gs://acme/labels/2026/*.csv", true},
+        {3, "labels", "az://account/models/[ab]/**", true},
+        {4, "labels/a", "s3://acme/train/", true},
+        {5, "", "s3://acme/x%2Ay?z", true},
+        {6, "labels/b.csv", "s3://acme/x*y", false},
+        {7, "labels", "s3://acme/train/", true},
+        {9, "", "s3://acme/", true},
+    };
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    struct err err = ERR_INIT;
+    struct inputs inputs;
+    if (parse(arena, text, &inputs, &err) != 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(inputs.count, sizeof(expected) / sizeof(expected[0]));
+    for (size_t i = 0; i < inputs.count; i++) {
+        assert_int_equal(inputs.items[i].line, expected[i].line);
+        assert_string_equal(inputs.items[i].place, expected[i].place);
+        assert_string_equal(inputs.items[i].url.display, expected[i].display);
+        assert_int_equal(inputs.items[i].is_prefix, expected[i].is_prefix);
+    }
+}
+
 static void digests_may_be_written_in_capitals(void **state)
 {
     (void)state;
@@ -107,8 +147,20 @@ static const struct {
     {"https://h/a -> \xff\xfe", ERR_INVALID, "UTF-8"},
     {"https://h/", ERR_INVALID, "say '-> name'"},
     {"https://h/ -> d/", ERR_INVALID, "say '-> name'"},
-    {"s3://bucket/train/ -> t/", ERR_UNSUPPORTED, "line 1: prefixes and globs"},
-    {"gs://bucket/*.csv -> t/", ERR_UNSUPPORTED, "prefixes and globs"},
+    {"https://h/d/", ERR_INVALID, "https:// has no listings"},
+    /* prefixes and globs */
+    {"s3://b-1/p/ sha256=" SHA, ERR_INVALID, "line 1: sha256= goes with one object"},
+    {"s3://b-1/p/?versionId=1", ERR_INVALID, "line 1: a version names one object"},
+    {"s3://b-1/a**", ERR_INVALID, "line 1: '**' in the glob stands beside other text"},
+    {"s3://b-1/[a", ERR_INVALID, "line 1: the glob holds '[' without ']'"},
+    {"s3://b-1/p/ -> ../x/", ERR_INVALID, "line 1: the place: path '../x'"},
+    {"s3://b-1/p/ -> /", ERR_INVALID, "line 1: the place"},
+    {"s3://b-1/p/ -> x//", ERR_INVALID, "line 1: the place"},
+    {"s3://b-1/p/ -> d\nhttps://h/d", ERR_INVALID, "line 1 and line 2 need both a file and a directory at 'd'"},
+    {"https://h/d\n\ns3://b-1/p/ -> d/", ERR_INVALID, "line 1 and line 3 need both a file and a directory at 'd'"},
+    {"https://h/d\ns3://b-1/p/ -> d/e", ERR_INVALID, "line 1 and line 2 need both a file and a directory at 'd'"},
+    {"s3://b-1/p/ -> d\ns3://b-1/q/ -> D", ERR_INVALID, "line 1 and line 2 differ only in upper and lower case"},
+    {"s3://b-1/p/ -> d\nhttps://h/x -> D/x", ERR_INVALID, "use directories that differ only in upper"},
 };
 
 static void errors_name_line_and_cause(void **state)
@@ -178,9 +230,13 @@ static void counts_and_bytes_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_the_grammar),          cmocka_unit_test(digests_may_be_written_in_capitals),
-        cmocka_unit_test(errors_name_line_and_cause), cmocka_unit_test(long_names_are_refused),
-        cmocka_unit_test(repeats_count_once),         cmocka_unit_test(counts_and_bytes_are_bounded),
+        cmocka_unit_test(reads_the_grammar),
+        cmocka_unit_test(prefixes_and_globs_have_directories),
+        cmocka_unit_test(digests_may_be_written_in_capitals),
+        cmocka_unit_test(errors_name_line_and_cause),
+        cmocka_unit_test(long_names_are_refused),
+        cmocka_unit_test(repeats_count_once),
+        cmocka_unit_test(counts_and_bytes_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "cachecore/url.h"
+#include "cachecore/url_text.h"
 
 static const struct {
     const char *text;
@@ -34,7 +35,8 @@ static const struct {
     {"s3://my.bucket/a%2Fb%2B+c", "s3://my.bucket/a/b++c", NULL, "b++c", 0},
     {"s3://bucket/a//b", "s3://bucket/a//b", NULL, "b", 0},
     {"s3://bucket/k?versionId=3%2FL4kq", "s3://bucket/k?versionId=3%2FL4kq", "s3://bucket/k", "k", 0},
-    {"s3://bucket/k?.csv", "s3://bucket/k%3F.csv", NULL, "k?.csv", 0},
+    {"s3://bucket/k?.csv", "s3://bucket/k%3F.csv", "s3://bucket/k?.csv", "k?.csv", 0},
+    {"s3://bucket/%6b%2a[!%2d]*%5D", "s3://bucket/k*%5B!-%5D*%5D", "s3://bucket/k%2A[!%2D]*%5D", "k*[!-]*]", 0},
     {"gs://a_b-c/x/y.bin", "gs://a_b-c/x/y.bin", NULL, "y.bin", 0},
     {"az://account1/models/bert", "az://account1/models/bert", NULL, "bert", 0},
     /* row 46: what signs a request is no part of what is asked for */
@@ -65,6 +67,25 @@ static void accepts_and_canonicalises(void **state)
             assert_string_equal(name, good[i].basename);
         assert_null(strstr(url.canonical, "s3cret"));
         assert_int_equal(url.is_signed, strstr(good[i].text, "s3cret") != NULL);
+    }
+}
+
+/* What a listing names has the canonical URL that its own line would have. */
+static void keys_have_urls(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"a/b", "a b+c%d?e*f[g]", "\xc3\xa9/\xff", "a//b", "~-._!$&'()+,;=:@"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new();
+        struct err err = ERR_INIT;
+        struct url bucket, url;
+        size_t len;
+        assert_int_equal(url_parse(arena, "s3://bucket/x/", 14, &bucket, &err), 0);
+        const char *text = url_of_key(arena, &bucket, keys[i], strlen(keys[i]));
+        const char *encoded = arena_printf(arena, "s3://bucket/%s", url_encode(arena, keys[i], strlen(keys[i]), true));
+        assert_int_equal(url_parse(arena, encoded, strlen(encoded), &url, &err), 0);
+        assert_string_equal(url.canonical, text);
+        assert_string_equal(url_key(arena, &url, &len, &err), keys[i]);
     }
 }
 
@@ -235,10 +256,15 @@ static void encoding_is_that_of_aws(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts_and_canonicalises),  cmocka_unit_test(canonical_is_a_fixed_point),
-        cmocka_unit_test(refuses_with_the_cause),     cmocka_unit_test(length_is_bounded),
-        cmocka_unit_test(spellings_of_a_key_are_one), cmocka_unit_test(globs_and_versions_are_told_apart),
-        cmocka_unit_test(query_values_are_found),     cmocka_unit_test(encoding_is_that_of_aws),
+        cmocka_unit_test(keys_have_urls),
+        cmocka_unit_test(accepts_and_canonicalises),
+        cmocka_unit_test(canonical_is_a_fixed_point),
+        cmocka_unit_test(refuses_with_the_cause),
+        cmocka_unit_test(length_is_bounded),
+        cmocka_unit_test(spellings_of_a_key_are_one),
+        cmocka_unit_test(globs_and_versions_are_told_apart),
+        cmocka_unit_test(query_values_are_found),
+        cmocka_unit_test(encoding_is_that_of_aws),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,11 +119,16 @@ static void limits_are_exact(void **state)
         str_append_char(&path, 'n');
     str_append_text(&path, "/>");
     assert_int_equal(parse(path.data, path.len, path.len, &out, &err), 0);
-    path.data[path.len - 2] = 'n';
-    path.data[path.len - 1] = '/';
-    str_append_char(&path, '>');
-    assert_int_equal(parse(path.data, path.len, path.len, &out, &err), -1);
-    assert_non_null(strstr(err.message, "nested too deeply"));
+    for (unsigned tries = 0; tries < 2; tries++) { /* one byte more, and one element below */
+        path.len -= 2;
+        str_append_text(&path, tries == 0 ? "n/>" : "><b/>");
+        assert_int_equal(parse(path.data, path.len, path.len, &out, &err), -1);
+        assert_non_null(strstr(err.message, "nested too deeply"));
+        err = (struct err)ERR_INIT;
+        path.data[XML_PATH_MAX] = '\0';
+        path.len = XML_PATH_MAX;
+        str_append_text(&path, "/>");
+    }
 }
 
 /* A tag that never ends is given up long before the answer's own limit. */
