@@ -54,8 +54,8 @@ static int ranged_check(struct transfer *transfer, const struct http_response *r
     if (response->status == 200)
         return refuse(transfer, PART_NO_RANGES, err, ERR_UNAVAILABLE,
                       "the server sent the whole object instead of a range");
-    if (found->etag && response->etag[0] == '\0')
-        return refuse(transfer, PART_NO_RANGES, err, ERR_UNAVAILABLE, "the server sent a range without its ETag");
+    if (found->etag ? response->etag[0] == '\0' : found->version_id && response->version_id[0] == '\0')
+        return refuse(transfer, PART_NO_RANGES, err, ERR_UNAVAILABLE, "the server sent a range without its version");
     bool fits = response->has_range && response->range_first == transfer->offset &&
                 response->range_last + 1 == transfer->end &&
                 (response->range_total == UINT64_MAX || response->range_total == found->size);

@@ -115,9 +115,20 @@ static struct curl_slist *header_add(struct curl_slist *list, const char *name, 
     return list;
 }
 
+static bool has_header(const struct http_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (strcasecmp(request->headers[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static struct curl_slist *headers_make(const struct http_request *request, bool drops_credentials)
 {
-    struct curl_slist *list = header_add(NULL, "Accept-Encoding", "identity");
+    struct curl_slist *list = NULL;
+    if (!has_header(request, "Accept-Encoding"))
+        list = header_add(list, "Accept-Encoding", "identity");
     if (request->body && request->body_len == 0)
         list = curl_slist_append(list, "Content-Type:"); /* no body has no type: libcurl would say a form's */
     for (size_t i = 0; i < request->header_count; i++) {

@@ -31,15 +31,16 @@ struct http_header {
 };
 
 struct http_request {
-    const char *method;  /* "GET", "HEAD", or one that a body goes with */
-    const char *url;     /* may hold a signed query; never shown */
-    const char *display; /* for messages */
-    const struct http_header *headers;
+    const char *method;                /* "GET", "HEAD", or one that a body goes with */
+    const char *url;                   /* may hold a signed query; never shown */
+    const char *display;               /* for messages */
+    const struct http_header *headers; /* without an Accept-Encoding: "identity" */
     size_t header_count;
     uint64_t body_max; /* ERR_EXHAUSTED beyond */
     bool no_redirects; /* a redirect comes back as it is, for sources whose signatures name the host */
     const void *body;  /* borrowed; NULL: none. Only with no_redirects: nobody else is to get it */
     size_t body_len;
+    bool takes_coding;      /* a Content-Encoding is the object's own: its bytes are wanted as they are stored */
     unsigned timeout_ms;    /* of each hop, from its name's resolution to the last byte: ERR_DEADLINE; 0: none */
     struct str *error_body; /* NULL, or gets the first 8 KiB of the body of a status >= 300 */
 };

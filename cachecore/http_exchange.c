@@ -34,7 +34,7 @@ static int length_refuse(struct http_exchange *exchange, uint64_t length)
 static int coding_check(struct http_exchange *exchange)
 {
     const char *coding = exchange->head.response.content_encoding;
-    if (coding[0] == '\0' || strcasecmp(coding, "identity") == 0)
+    if (exchange->request->takes_coding || coding[0] == '\0' || strcasecmp(coding, "identity") == 0)
         return 0;
     return err_set(
         &exchange->err, ERR_PRECONDITION,

@@ -12,8 +12,7 @@
 #define BACKOFF_FIRST_MS 400
 #define CANCEL_CHECK_MS 100
 
-static const struct source *const sources[] = {&source_http, &source_s3, &source_az};
-static const char *const planned[] = {"gs"};
+static const struct source *const sources[] = {&source_http, &source_s3, &source_gs, &source_az};
 
 static bool has_scheme(const struct source *source, const char *scheme)
 {
@@ -41,12 +40,6 @@ const struct source *source_for(const struct url *url, struct err *err)
     for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
         if (has_scheme(sources[i], url->scheme))
             return sources[i];
-    }
-    for (size_t i = 0; i < sizeof(planned) / sizeof(planned[0]); i++) {
-        if (strcmp(planned[i], url->scheme) == 0) {
-            err_set(err, ERR_UNSUPPORTED, "%s:// is not supported yet", url->scheme);
-            return NULL;
-        }
     }
     err_set(err, ERR_INVALID, "the URL's scheme is not one of a source");
     return NULL;

@@ -35,7 +35,7 @@ struct source_object {
     const char *validator;    /* "etag:...", "generation:..", "modified:<s>:<size>", "unversioned:<volume>" */
     bool validator_is_strong; /* ranges may be joined under If-Match */
     const char *etag;         /* for If-Match; NULL if none or weak */
-    const char *version_id;   /* S3, Azure; NULL if none */
+    const char *version_id;   /* S3, Azure; Cloud Storage: the generation; NULL if none */
     const char *region;       /* S3: what signatures name; NULL elsewhere */
     uint64_t size;
     bool size_is_known; /* else: one stream, no ranges */
@@ -104,7 +104,7 @@ struct source {
                      const struct source_range *range, struct arena *arena, struct http_request *out, struct err *err);
 };
 
-/* ERR_UNSUPPORTED for a known scheme that is not built yet, ERR_INVALID for any other. */
+/* ERR_INVALID for a scheme of no source. */
 const struct source *source_for(const struct url *url, struct err *err);
 
 /* Finds the credentials of a call whose other members are set; source_call_end gives them back. host: url->host. */

@@ -4,5 +4,6 @@
 #include "cachecore/source.h"
 
 extern const struct source source_az;
+extern const struct source source_gs;
 extern const struct source source_http;
 extern const struct source source_s3;

@@ -30,6 +30,8 @@ static const struct {
     {"IllegalLocationConstraintException", ERR_PRECONDITION,
      "the bucket is in another region: set the class's s3Region"},
     {"InvalidBucketName", ERR_INVALID, "the bucket's name is not valid"},
+    {"UserProjectMissing", ERR_PRECONDITION, "the bucket is one where the requester pays, which is not supported"},
+    {"UserProjectAccountProblem", ERR_PRECONDITION, "the billing account of the bucket's project has a problem"},
     {"SlowDown", ERR_UNAVAILABLE, "the server asks for fewer requests"},
     {"RequestTimeout", ERR_UNAVAILABLE, "the request took the server too long"},
     {"ServiceUnavailable", ERR_UNAVAILABLE, "the server is not available"},

@@ -101,13 +101,6 @@ def identities(world):
         pod.unpublish()
 
 
-@test("s3 sources-that-are-not-built-yet-say-so")
-def not_built(world):
-    for url in ("gs://bucket/object", "az://account/container/blob"):
-        pod = world.node.pod("not-built")
-        pod.final((Code.UNIMPLEMENTED, Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION), lambda u=url, p=pod: p.publish(u), "not supported|not yet|unsupported")
-
-
 @test("https basic-credentials")
 def basic(world):
     url = world.file("auth/private.txt", b"private")

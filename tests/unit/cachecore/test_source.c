@@ -457,21 +457,6 @@ static void endpoints_have_two_styles(void **state)
     }
 }
 
-static void planned_sources_say_so(void **state)
-{
-    (void)state;
-    static const char *const urls[] = {"gs://bucket/x"};
-    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
-        _cleanup_(arena_freep) struct arena *arena = arena_new();
-        struct err err = ERR_INIT;
-        struct url url;
-        assert_int_equal(url_parse(arena, urls[i], strlen(urls[i]), &url, &err), 0);
-        assert_null(source_for(&url, &err));
-        assert_int_equal(err.code, ERR_UNSUPPORTED);
-        assert_non_null(strstr(err.message, "not supported yet"));
-    }
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -500,7 +485,6 @@ int main(void)
         cmocka_unit_test(s3_requests_are_signed),
         cmocka_unit_test(signatures_leave_the_canonical_url),
         cmocka_unit_test(endpoints_have_two_styles),
-        cmocka_unit_test(planned_sources_say_so),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
