@@ -14,6 +14,7 @@ WORKERS = 6
 
 class World:
     """What the tests share. Each test makes its own pods, and its own plugin where it needs other settings."""
+    node_args = ()
 
     def __init__(self):
         self.root = harness.WORK / "origin"
@@ -36,7 +37,7 @@ class World:
             "direct": {**harness.LOOPBACK, "shareType": "local", "share": str(share)},
             "ours-only": {**harness.LOOPBACK, "allowedNamespaces": "ml-*"},
             "sources": {**harness.LOOPBACK, "allowedSources": "https://data.example.com/"},
-        }).start()
+        }, args=self.node_args).start()
         self.controller = harness.Controller("controller").start()
 
     def file(self, name, data, mode=0o644):

@@ -7,14 +7,15 @@
 import secrets
 import threading
 
+SHORTEST = 9  # what is shorter cannot be told from anything else
 LOCK = threading.Lock()
 PLANTED = {}
 
 
 def add(kind, text):
     """kind says in a report what leaked; the text itself is never printed. Returns the text."""
-    if len(text) < 12:
-        raise ValueError(f"{kind}: too short to be told from anything else")
+    if len(text) < SHORTEST:
+        raise ValueError(f"{kind}: too short to be looked for")
     with LOCK:
         PLANTED[text] = kind
     return text

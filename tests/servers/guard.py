@@ -174,6 +174,22 @@ class AzureBearer(Bearer):
         return self.error(403, "AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission.")
 
 
+class WebBearer(Bearer):
+    """An ordinary web server. Places are the first segments of paths."""
+
+    def place_of(self, path):
+        return path.split("/")[1]
+
+    def anonymous(self, request):
+        return Answer(401, "who are you?\n", "text/plain", {"WWW-Authenticate": 'Bearer realm="files"'})
+
+    def invalid(self, request):
+        return Answer(401, "not any more\n", "text/plain", {"WWW-Authenticate": 'Bearer realm="files", error="invalid_token"'})
+
+    def forbidden(self, request, principal):
+        return Answer(403, "not for you\n", "text/plain")
+
+
 class Seen:
     def __init__(self, method, target, headers):
         self.method, self.target = method, target

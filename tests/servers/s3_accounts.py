@@ -1,7 +1,6 @@
 """S3 servers of two makes with several accounts, and boto3 as their client. root owns everything, alice may read the buckets that she
 is granted, bob has an account and no right. Buckets are made by servers' make_bucket(), objects put by client()."""
 
-import http.client
 import json
 import os
 import pathlib
@@ -10,6 +9,7 @@ import time
 
 import boto3
 import botocore.config
+import botocore.exceptions
 import canaries
 from nginx import free_port, start_server, stop_server, wait_for_port
 
@@ -107,26 +107,30 @@ class MinIO(S3Server):
         self.grant("no-bucket", ACCOUNTS[1:])
 
     def wait_until_ready(self):
-        """Its port answers before its store does."""
-        for _ in range(200):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-            connection.request("GET", "/minio/health/ready")
-            if connection.getresponse().status == 200:
-                return
+        """Its port answers before its store and its token service do."""
+        for _ in range(400):
+            try:
+                return self.session_for("root", [])
+            except botocore.exceptions.ClientError as error:
+                if "not initialized" not in str(error):
+                    raise
             time.sleep(0.05)
         raise RuntimeError("minio is not ready")
 
-    def grant(self, bucket, readers):
-        """New sessions for these accounts, which may read and list what they were granted so far."""
+    def session_for(self, name, buckets):
         root = self.keys["root"]
         service = boto3.client("sts", endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id=root.access, aws_secret_access_key=root.secret)
+        resources = [f"arn:aws:s3:::{each}{end}" for each in [*buckets, "no-bucket"] for end in ("", "/*")]
+        policy = {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"], "Resource": resources}]}
+        return service.assume_role(RoleArn="arn:aws:iam::000000000000:role/reader", RoleSessionName=name, Policy=json.dumps(policy))["Credentials"]
+
+    def grant(self, bucket, readers):
+        """New sessions for these accounts, which may read and list what they were granted so far."""
         for name in readers:
             keys = self.keys[name]
             keys.buckets.add(bucket)
-            resources = [f"arn:aws:s3:::{each}{end}" for each in sorted(keys.buckets) for end in ("", "/*")]
-            policy = {"Version": "2012-10-17", "Statement": [
-                {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"], "Resource": resources}]}
-            made = service.assume_role(RoleArn="arn:aws:iam::000000000000:role/reader", RoleSessionName=name, Policy=json.dumps(policy))["Credentials"]
+            made = self.session_for(name, sorted(keys.buckets))
             keys.access, keys.secret, keys.session = made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"]
             canaries.add("aws-secret-key", keys.secret)
             canaries.add("aws-session-token", keys.session)

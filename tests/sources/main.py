@@ -5,9 +5,13 @@ import os
 import sys
 import traceback
 
+import canaries
+import canary
 import credential_service
 import harness
+import hostile
 import rows
+import s3
 from sources_world import SourcesWorld
 from world import run_test, run_tests
 
@@ -17,7 +21,13 @@ MODULES = (
     "rows",  # of the integration suite
     "test_s3",
     "test_aws",
+    "test_https",
+    "test_canary",
 )
+
+# Secrets that tests of the integration suite have always used.
+CONSTANTS = {"aws-secret-key": s3.SECRET_KEY, "basic-password": "swordfish", "service-account-token": "token-of-the-pod",
+             "presigned-signature": "signature-of-a-url", "body-of-an-error": hostile.SECRET_BODY.decode()}
 
 
 def no_complaints(_):
@@ -28,11 +38,17 @@ def no_complaints(_):
 
 def run_all(world, words):
     chosen = [entry for entry in harness.TESTS if not words or any(word in entry[0] for word in words)]
+    watch = canary.Canary(world)
+    for kind, text in CONSTANTS.items():
+        canaries.add(kind, text)
     results = run_tests(world, chosen)
+    watch.while_running()
     rows.print_answers(chosen)
     results.append(run_test(world, "bench complaints", no_complaints))
     world.node.stop()
     world.controller.stop()
+    watch.afterwards()
+    results.append(run_test(world, "canary not-one", watch.not_one))
     if os.environ.get("SC_KEEP"):
         harness.log(world.node.log()[-20000:])
     world.stop()

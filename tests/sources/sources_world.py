@@ -9,12 +9,15 @@ import gcs
 import guard
 import harness
 import s3_accounts
+from nginx import free_port
 from tokens import Cluster
 from world import World
 
 
 class SourcesWorld(World):
     def __init__(self):
+        address = f"127.0.0.1:{free_port()}"
+        self.node_args, self.http_url = ("--http-endpoint", address), f"http://{address}"
         super().__init__()
         self.lock, self.servers = threading.RLock(), []
 
