@@ -34,7 +34,10 @@ def search(_):
     sampler, argument = canary.Sampler(), "not-registered-canary-of-this-test"
     sampler.stop()
     process = subprocess.Popen(["bash", "-c", "read", argument], stdin=subprocess.PIPE)
-    sampler.look(pathlib.Path(f"/proc/{process.pid}"))
+    # For a moment a program that starts has no command line yet.
+    entry = pathlib.Path(f"/proc/{process.pid}")
+    wait_until(lambda: (entry / "cmdline").read_bytes(), 20, "a command line")
+    sampler.look(entry)
     process.communicate()
     need(canary.in_data({argument: "s"}, "command lines", b"\n".join(sampler.command_lines)), "not found in a command line")
     need(not {kind for kind, _ in canary.in_data(canary.patterns(), "x", b"nothing at all")}, "found in nothing")
