@@ -27,7 +27,8 @@ static int on_answer(void *context, const struct http_response *response, const 
     if (len > 0)
         return 0;
     glance->response = *response;
-    if (response->status == 206 && glance->wants_range)
+    bool is_empty = response->content_length == 0 && !response->has_range; /* azurite: then the whole is looked at */
+    if (response->status == 206 && glance->wants_range && !is_empty)
         return range_check(response, err);
     glance->is_stopped = true; /* a whole object may follow */
     return -1;

@@ -46,7 +46,7 @@ static const struct {
      "the blob is in the archive tier: rehydrate it to the hot, cool or cold tier first"},
     {"BlobBeingRehydrated", ERR_PRECONDITION, "the blob is on its way out of the archive tier: try again later"},
     {"NoAuthenticationInformation", ERR_UNAUTHENTICATED, "the server wants credentials, and got none"},
-    {"InvalidAuthenticationInfo", ERR_UNAUTHENTICATED, "the token is not valid, or it has expired"},
+    {"InvalidAuthenticationInfo", ERR_UNAUTHENTICATED, "the credentials are not valid, or the token has expired"},
     {"AuthenticationFailed", ERR_UNAUTHENTICATED,
      "the account key, SAS or token is not valid or has expired, or this node's clock is wrong"},
     {"AuthorizationFailure", ERR_DENIED,

@@ -5,6 +5,7 @@ As a program: nginx.py DIR ROOT serves ROOT over HTTP, writes DIR/port, logs to 
 input ends.
 """
 
+import concurrent.futures
 import contextlib
 import itertools
 import pathlib
@@ -80,10 +81,15 @@ def free_port():
             return port
 
 
+# What --pdeathsig waits for is the end of the thread that started it: this one lives as long as the process.
+STARTER = concurrent.futures.ThreadPoolExecutor(1)
+
+
 def start_server(command, log, **options):
     """Ends when this process does, however that comes, and holds none of its outputs open: a reader of them would wait for good."""
     with open(log, "ab") as output:
-        return subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
+        return STARTER.submit(subprocess.Popen, ["setpriv", "--pdeathsig", "TERM", *command], stdin=subprocess.DEVNULL, stdout=output,
+                              stderr=output, **options).result()
 
 
 def stop_server(process):

@@ -23,6 +23,8 @@ MODULES = (
     "test_aws",
     "test_https",
     "test_canary",
+    "test_azure_client",
+    "test_azure",
 )
 
 # Secrets that tests of the integration suite have always used.

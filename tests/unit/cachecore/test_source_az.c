@@ -32,6 +32,12 @@ static const struct canned table[] = {
     {"/acme/data/d/a", PART(ETAG "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nx-ms-version-id: v1\r\n"), 0,
      CANNED_KEEP, NULL, false},
     {"/acme/data/a%20b/%2Bc%C3%A9%3D", PART(ETAG), 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/empty",
+     "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0--1/0\r\nContent-Length: 0\r\n" ETAG "\r\n", 0, CANNED_KEEP,
+     NULL, true},
+    {"/acme/data/empty", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" ETAG "\r\n", 0, CANNED_KEEP, NULL, false},
+    {"/acme/data/short", "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/9\r\nContent-Length: 0\r\n\r\n", 0,
+     CANNED_KEEP, NULL, false},
     {"/acme/data/missing", CODED("404 The specified blob does not exist.", "BlobNotFound"), 0, CANNED_KEEP, NULL,
      false},
     {"/acme/nowhere/x", CODED("404 Not Found", "ContainerNotFound"), 0, CANNED_KEEP, NULL, false},
@@ -159,6 +165,20 @@ static void blobs_are_resolved(void **state)
     assert_int_equal(object.mtime_s, 784111777);
     assert_true(canned_was_asked(&server, "\r\nx-ms-version: 2023-11-03\r\n"));
     assert_false(canned_was_asked(&server, "Authorization"));
+}
+
+/* azurite answers so */
+static void an_empty_blob_is_one(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(bench_deinit))) struct bench bench;
+    struct source_object object;
+    struct err err = ERR_INIT;
+    bench_init(&bench);
+    if (bench_resolve(&bench, "az://acme/data/empty", &object, &err) != 0)
+        fail_msg("%s", err.message);
+    assert_true(object.size_is_known && object.size == 0 && !object.ranges);
+    assert_string_equal(object.etag, "\"0x8D1\"");
 }
 
 static const struct {
@@ -619,6 +639,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blobs_are_resolved),
+        cmocka_unit_test(an_empty_blob_is_one),
         cmocka_unit_test(failures_are_named),
         cmocka_unit_test(one_blob_has_one_name),
         cmocka_unit_test(accounts_are_found),
