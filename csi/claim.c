@@ -43,6 +43,28 @@ static int missing(const json_t *metadata, struct err *err)
                    what);
 }
 
+static bool is_annotation(const char *name)
+{
+    for (size_t i = 0; i < ANNOTATION_COUNT; i++)
+        if (strcmp(name, annotations[i]) == 0)
+            return true;
+    for (size_t i = 0; i < IDENTITY_ROLES; i++)
+        if (strcmp(name, role_names[i].annotation) == 0)
+            return true;
+    return false;
+}
+
+static int unknown_annotation(const char *key, struct err *err)
+{
+    _cleanup_(str_deinitp) struct str known = STR_INIT;
+    for (size_t i = 0; i < ANNOTATION_COUNT; i++)
+        str_printf(&known, "%s%s", i ? ", " : "", annotations[i]);
+    for (size_t i = 0; i < IDENTITY_ROLES; i++)
+        str_printf(&known, ", %s", role_names[i].annotation);
+    return err_set(err, ERR_INVALID, "unknown annotation '%.100s': below " CLAIM_ANNOTATIONS " there are %s", key,
+                   known.data);
+}
+
 /* A misspelt one would be ignored without a word. */
 static int check_known(json_t *all, struct err *err)
 {
@@ -50,14 +72,8 @@ static int check_known(json_t *all, struct err *err)
     json_t *value;
     json_object_foreach(all, key, value)
     {
-        bool is_known = !str_starts_with(key, CLAIM_ANNOTATIONS);
-        for (size_t i = 0; i < ANNOTATION_COUNT && !is_known; i++)
-            is_known = strcmp(key + strlen(CLAIM_ANNOTATIONS), annotations[i]) == 0;
-        if (!is_known)
-            return err_set(err, ERR_INVALID,
-                           "unknown annotation '%.100s': there are " CLAIM_ANNOTATIONS "inputs, " CLAIM_ANNOTATIONS
-                           "inputs-from and " CLAIM_ANNOTATIONS "copy-policy",
-                           key);
+        if (str_starts_with(key, CLAIM_ANNOTATIONS) && !is_annotation(key + strlen(CLAIM_ANNOTATIONS)))
+            return unknown_annotation(key, err);
     }
     return 0;
 }
@@ -85,6 +101,17 @@ static const char *get_copy(struct arena *arena, const json_t *object, const cha
 {
     const char *text = text_get(object, key);
     return text ? arena_strdup(arena, text) : NULL;
+}
+
+static int read_roles(struct arena *arena, const json_t *all, struct claim *out, struct err *err)
+{
+    for (size_t i = 0; i < IDENTITY_ROLES; i++) {
+        const char *key = arena_printf(arena, CLAIM_ANNOTATIONS "%s", role_names[i].annotation);
+        out->roles[i] = get_copy(arena, all, key);
+        if (out->roles[i] && identity_role_check((enum identity_role)i, out->roles[i], err) != 0)
+            return err_prefix(err, "annotation '%s'", key);
+    }
+    return 0;
 }
 
 static const char *get_class(struct arena *arena, const json_t *object, const json_t *all)
@@ -120,7 +147,7 @@ int claim_parse(struct arena *arena, const json_t *object, struct claim *out, st
         return claim_mistake(err);
     if (!claim.inputs && !claim.inputs_from)
         return missing(metadata, err);
-    if (check_values(arena, &claim, err) != 0)
+    if (check_values(arena, &claim, err) != 0 || read_roles(arena, all, &claim, err) != 0)
         return claim_mistake(err);
     *out = claim;
     return 0;

@@ -5,6 +5,8 @@
  *     csi.sharedcache.io/inputs         the text that a pod gives as attribute `inputs`
  *     csi.sharedcache.io/inputs-from    or: the URL of an object that holds this text
  *     csi.sharedcache.io/copy-policy    direct or copy, where the class lets a pod choose
+ *     csi.sharedcache.io/aws-role-arn, google-service-account, azure-client-id, azure-tenant-id
+ *                                       whom the pod is to be at a cloud (csi/roles.h)
  *
  * Those of a generic ephemeral volume come from metadata.annotations of its volumeClaimTemplate.
  */
@@ -13,6 +15,7 @@
 #include <stdbool.h>
 
 #include "csi/kube.h"
+#include "csi/roles.h"
 
 #define CLAIM_ANNOTATIONS "csi.sharedcache.io/"
 
@@ -24,9 +27,10 @@ struct claim_key {
 struct claim {
     const char *uid;
     const char *storage_class;
-    const char *inputs;      /* parsed without error; NULL when inputs_from is given */
-    const char *inputs_from; /* a URL */
-    const char *copy_policy; /* "direct" or "copy"; NULL: as the class says */
+    const char *inputs;                /* parsed without error; NULL when inputs_from is given */
+    const char *inputs_from;           /* a URL */
+    const char *copy_policy;           /* "direct" or "copy"; NULL: as the class says */
+    const char *roles[IDENTITY_ROLES]; /* checked; NULL: not said */
 };
 
 /* Pure. ERR_PRECONDITION names the annotation, the line and the way out; ERR_CORRUPT: not a claim. */

@@ -62,12 +62,20 @@ int context_check(const struct context_map *map, struct err *err)
     return 0;
 }
 
+static bool is_role(const char *key)
+{
+    for (size_t i = 0; i < IDENTITY_ROLES; i++)
+        if (strcmp(role_names[i].attribute, key) == 0)
+            return true;
+    return false;
+}
+
 static bool is_attribute(const char *key)
 {
     for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++)
         if (strcmp(attributes[i].key, key) == 0)
             return true;
-    return false;
+    return is_role(key);
 }
 
 /* class_set on a scratch class checks the value; its own message lists what parameters exist. */
@@ -88,6 +96,8 @@ static int unknown_attribute(const char *key, struct err *err)
     struct str allowed = STR_INIT;
     for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++)
         str_printf(&allowed, "%s%s", i ? ", " : "", attributes[i].key);
+    for (size_t i = 0; i < IDENTITY_ROLES; i++)
+        str_printf(&allowed, ", %s", role_names[i].attribute);
     err_set(err, ERR_INVALID, "unknown attribute '%.100s': a pod may give %s", key, allowed.data);
     str_deinit(&allowed);
     return -1;
@@ -97,6 +107,18 @@ static int check_copy_policy(const char *value, struct err *err)
 {
     if (value && strcmp(value, "direct") != 0 && strcmp(value, "copy") != 0)
         return err_set(err, ERR_INVALID, "attribute 'copyPolicy': '%.40s' is neither direct nor copy", value);
+    return 0;
+}
+
+static int read_roles(struct arena *arena, const struct context_map *map, struct volume_attributes *out,
+                      struct err *err)
+{
+    for (size_t i = 0; i < IDENTITY_ROLES; i++) {
+        const char *value = context_get(map, role_names[i].attribute);
+        if (value && identity_role_check((enum identity_role)i, value, err) != 0)
+            return err_prefix(err, "attribute '%s'", role_names[i].attribute);
+        out->roles[i] = value ? arena_strdup(arena, value) : NULL;
+    }
     return 0;
 }
 
@@ -136,7 +158,9 @@ int context_attributes(struct arena *arena, const struct context_map *map, enum 
     };
     for (size_t i = 0; i < map->count; i++) {
         const struct request_pair *pair = &map->pairs[i];
-        bool is_parameter = owner == CONTEXT_ADMIN && (class_knows(pair->key) || !is_attribute(pair->key));
+        /* A volume's own role goes before its class's, whoever wrote it. */
+        bool is_parameter =
+            owner == CONTEXT_ADMIN && !is_role(pair->key) && (class_knows(pair->key) || !is_attribute(pair->key));
         if (context_is_reserved(pair->key))
             continue;
         if (is_parameter && add_parameter(arena, pair, &result, err) != 0)
@@ -144,7 +168,8 @@ int context_attributes(struct arena *arena, const struct context_map *map, enum 
         if (!is_parameter && !is_attribute(pair->key))
             return unknown_attribute(pair->key, err);
     }
-    if (check_copy_policy(result.copy_policy, err) != 0 || check_inputs(arena, &result, err) != 0)
+    if (check_copy_policy(result.copy_policy, err) != 0 || read_roles(arena, map, &result, err) != 0 ||
+        check_inputs(arena, &result, err) != 0)
         return -1;
     *out = result;
     return 0;

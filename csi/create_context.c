@@ -78,7 +78,7 @@ static int check_size(const struct context_map *context, struct err *err)
 int create_request_claim(const struct create_request *request, const struct claim *claim, struct arena *arena,
                          struct context_map *out, struct err *err)
 {
-    struct context_map context = {arena_calloc(arena, 4, sizeof(struct request_pair)), 0};
+    struct context_map context = {arena_calloc(arena, 4 + IDENTITY_ROLES, sizeof(struct request_pair)), 0};
     struct volume_attributes attributes = {
         .inputs = claim->inputs, .inputs_from = claim->inputs_from, .copy_policy = claim->copy_policy};
     struct class class;
@@ -88,6 +88,8 @@ int create_request_claim(const struct create_request *request, const struct clai
     add(&context, "inputs", claim->inputs);
     add(&context, "inputsFrom", claim->inputs_from);
     add(&context, "copyPolicy", claim->copy_policy);
+    for (size_t i = 0; i < IDENTITY_ROLES; i++)
+        add(&context, role_names[i].attribute, claim->roles[i]);
     if (check_size(&context, err) != 0 || policy_volume(&class, &attributes, request->claim.namespace, arena, err) != 0)
         return claim_mistake(err);
     *out = context;

@@ -126,8 +126,9 @@ int publication_stores(struct publication *publication, struct err *err)
 int publication_fill(struct publication *publication, struct err *err)
 {
     const struct publish_request *request = publication->request;
-    const struct identity_facts facts = {.namespace = request->pod_namespace,
-                                         .service_account = request->service_account};
+    struct identity_facts facts = {.namespace = request->pod_namespace, .service_account = request->service_account};
+    for (size_t i = 0; i < IDENTITY_ROLES; i++)
+        *identity_role_in(&facts, (enum identity_role)i) = request->attributes.roles[i];
     struct fills_request fill = {
         .volume_id = publication->fill_id,
         .arguments = request->content,

@@ -13,6 +13,7 @@
 #include "cachecore/class.h"
 #include "cachecore/digest.h"
 #include "csi/proto/csi.pb-c.h"
+#include "csi/roles.h"
 #include "csi/tokens.h"
 #include "csi/volume_id.h"
 
@@ -38,8 +39,9 @@ struct volume_attributes {
     const char *storage_class; /* NULL: the default class */
     const char *inputs;        /* NULL when inputs_from is given */
     const char *inputs_from;
-    const char *copy_policy;         /* a pod's own wish; NULL: as the class says. Claims have it among parameters */
-    struct request_pair *parameters; /* class parameters; claims only */
+    const char *copy_policy;           /* a pod's own wish; NULL: as the class says. Claims have it among parameters */
+    const char *roles[IDENTITY_ROLES]; /* whom the pod is to be at a cloud: checked; NULL: not said */
+    struct request_pair *parameters;   /* class parameters; claims only */
     size_t parameter_count;
     bool is_provisioned; /* made by a provisioner from the claim's class, whose mount options it gave the volume */
 };

@@ -15,7 +15,6 @@
 
 #include "base/clock.h"
 #include "cachecore/credential_cache.h"
-#include "cachecore/credential_slots.h"
 
 #define THREADS 64u
 
@@ -45,7 +44,7 @@ static struct {
     atomic_int kind;
     atomic_int fails; /* enum err_code */
     atomic_bool hangs;
-    char host[32];
+    _Atomic(const char *) host;
 } script;
 
 static int script_find(const struct credentials_request *request, struct credentials **out, struct err *err)
@@ -60,7 +59,7 @@ static int script_find(const struct credentials_request *request, struct credent
     }
     if (atomic_load(&script.fails))
         return err_set(err, (enum err_code)atomic_load(&script.fails), "answer %u", number);
-    snprintf(script.host, sizeof(script.host), "%s", request->host ? request->host : "any");
+    atomic_store(&script.host, request->host ? request->host : "any");
     *out = credentials_new((enum credentials_kind)atomic_load(&script.kind), "script");
     credentials_header(*out, "Number", (char[]){(char)('0' + number % 10), '\0'}, 1);
     (*out)->expires_s = atomic_load(&script.life_s) ? clock_wall_s() + atomic_load(&script.life_s) : 0;
@@ -415,13 +414,13 @@ static void chains_hosts_and_identities_do_not_mix(void **state)
     _cleanup_(identity_freep) struct identity *two = identity_make(NULL);
     expect_finds(&chain, &class, one, "a", 1);
     expect_finds(&chain, &class, one, "b", 2);
-    assert_string_equal(script.host, "b");
+    assert_string_equal(atomic_load(&script.host), "b");
     expect_finds(&chain, &class, one, NULL, 3);
     expect_finds(&chain, &class, one, "", 4);
     expect_finds(&other_chain, &class, one, "a", 5);
     expect_finds(&chain, &class, two, "a", 6);
     expect_finds(&hostless_chain, &class, one, "a", 7);
-    assert_string_equal(script.host, "any");
+    assert_string_equal(atomic_load(&script.host), "any");
     expect_finds(&hostless_chain, &class, one, "b", 7);
     expect_finds(&chain, &class, one, "a", 7);
 }
@@ -492,47 +491,6 @@ static void it_is_bounded(void **state)
     finds_are(CREDENTIAL_CACHE_MAX + 2);
 }
 
-/* --- the limit on questions --- */
-
-static void *slot_run(void *argument)
-{
-    struct err err = ERR_INIT;
-    atomic_int *running = argument;
-    for (unsigned i = 0; i < 200; i++) {
-        if (credential_slot_take(NULL, &err) != 0)
-            return argument;
-        int now = atomic_fetch_add(running, 1) + 1;
-        sched_yield();
-        atomic_fetch_sub(running, 1);
-        credential_slot_give_back();
-        if (now > (int)CREDENTIAL_QUESTIONS_MAX)
-            return argument;
-    }
-    return NULL;
-}
-
-static void few_questions_are_on_their_way(void **state)
-{
-    (void)state;
-    static atomic_int running;
-    static const atomic_bool cancelled = true;
-    pthread_t threads[THREADS];
-    struct err err = ERR_INIT;
-    for (size_t i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, slot_run, &running), 0);
-    for (size_t i = 0; i < THREADS; i++) {
-        void *failed;
-        pthread_join(threads[i], &failed);
-        assert_null(failed);
-    }
-    for (unsigned i = 0; i < CREDENTIAL_QUESTIONS_MAX; i++)
-        assert_int_equal(credential_slot_take(NULL, &err), 0);
-    assert_int_equal(credential_slot_take(&cancelled, &err), -1);
-    assert_int_equal(err.code, ERR_CANCELLED);
-    for (unsigned i = 0; i < CREDENTIAL_QUESTIONS_MAX; i++)
-        credential_slot_give_back();
-}
-
 /* --- all of it at once, for the sanitizers --- */
 
 static void *storm_run(void *argument)
@@ -583,7 +541,6 @@ int main(void)
         cmocka_unit_test_setup(many_who_want_the_same_ask_once, setup),
         cmocka_unit_test_setup(a_refusal_is_for_all_who_wait, setup),
         cmocka_unit_test_setup(who_waits_takes_over_from_who_is_cancelled, setup),
-        cmocka_unit_test_setup(few_questions_are_on_their_way, setup),
         cmocka_unit_test_setup(a_refusal_is_kept_for_a_moment, setup),
         cmocka_unit_test_setup(a_new_token_is_shown_at_once, setup),
         cmocka_unit_test_setup(other_failures_are_not_kept, setup),

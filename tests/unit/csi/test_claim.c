@@ -16,7 +16,9 @@
 #define KEY_FROM "csi.sharedcache.io/inputs-from"
 #define KEY_COPY "csi.sharedcache.io/copy-policy"
 #define INPUTS "https://data.example.com/a -> b/"
-#define PAIRS_MAX 8
+#define KEY_ROLE "csi.sharedcache.io/aws-role-arn"
+#define ROLE_ARN "arn:aws:iam::123456789012:role/reader"
+#define PAIRS_MAX 12
 
 /* A claim with these annotations: pairs, closed by NULL. */
 static json_t *make_claim(const char *const *annotations, const char *storage_class, bool of_pod)
@@ -57,6 +59,24 @@ static void test_good(void **state)
     assert_string_equal(claim.inputs_from, "s3://bucket/list");
     assert_string_equal(claim.copy_policy, "copy");
     assert_null(claim.inputs);
+    for (size_t i = 0; i < IDENTITY_ROLES; i++)
+        assert_null(claim.roles[i]);
+    const char *roles[] = {KEY,
+                           INPUTS,
+                           KEY_ROLE,
+                           ROLE_ARN,
+                           "csi.sharedcache.io/google-service-account",
+                           "a@p.iam.gserviceaccount.com",
+                           "csi.sharedcache.io/azure-client-id",
+                           UID,
+                           "csi.sharedcache.io/azure-tenant-id",
+                           "contoso.com",
+                           NULL};
+    assert_int_equal(parse(arena, roles, "shared", false, &claim, &err), 0);
+    assert_string_equal(claim.roles[ROLE_AWS], ROLE_ARN);
+    assert_string_equal(claim.roles[ROLE_GOOGLE], "a@p.iam.gserviceaccount.com");
+    assert_string_equal(claim.roles[ROLE_AZURE_CLIENT], UID);
+    assert_string_equal(claim.roles[ROLE_AZURE_TENANT], "contoso.com");
     assert_int_equal(parse(arena, old, NULL, false, &claim, &err), 0);
     assert_string_equal(claim.storage_class, "old");
 }
@@ -87,6 +107,7 @@ static const struct {
     {{KEY, "", NULL}, "shared", false, {"inputs name nothing", "annotation"}},
     {{KEY_FROM, "list.txt", NULL}, "shared", false, {"annotation 'csi.sharedcache.io/inputs-from'", ""}},
     {{KEY, INPUTS, KEY_COPY, "auto", NULL}, "shared", false, {"'auto' is neither", "copy-policy"}},
+    {{KEY, INPUTS, KEY_ROLE, "reader", NULL}, "shared", false, {"annotation '" KEY_ROLE "': must be", "arn:aws:iam"}},
 };
 
 static void test_bad(void **state)
@@ -139,16 +160,24 @@ static void test_context(void **state)
     _cleanup_(arena_freep) struct arena *arena = arena_new();
     const char *parameters[] = {"shareType", "nfs", "share", "h:/e", "podMayChoose", "copyPolicy", NULL};
     struct create_request request = make_request(arena, parameters, "nconnect=8");
-    struct claim claim = {UID, "shared", INPUTS, NULL, NULL};
+    struct claim claim = {.uid = UID, .storage_class = "shared", .inputs = INPUTS};
     struct context_map context;
     struct err err = ERR_INIT;
     assert_int_equal(create_request_claim(&request, &claim, arena, &context, &err), 0);
     assert_int_equal(context.count, 2);
     assert_string_equal(context_get(&context, "storageClass"), "shared");
     assert_string_equal(context_get(&context, "inputs"), INPUTS);
-    claim = (struct claim){UID, "shared", NULL, "s3://bucket/list", "copy"};
+    claim = (struct claim){.uid = UID,
+                           .storage_class = "shared",
+                           .inputs_from = "s3://bucket/list",
+                           .copy_policy = "copy",
+                           .roles = {ROLE_ARN, "a@p.iam.gserviceaccount.com", UID, "contoso.com"}};
     assert_int_equal(create_request_claim(&request, &claim, arena, &context, &err), 0);
-    assert_int_equal(context.count, 3);
+    assert_int_equal(context.count, 7);
+    assert_string_equal(context_get(&context, "awsRoleArn"), ROLE_ARN);
+    assert_string_equal(context_get(&context, "googleServiceAccount"), "a@p.iam.gserviceaccount.com");
+    assert_string_equal(context_get(&context, "azureClientId"), UID);
+    assert_string_equal(context_get(&context, "azureTenantId"), "contoso.com");
     assert_string_equal(context_get(&context, "inputsFrom"), "s3://bucket/list");
     assert_string_equal(context_get(&context, "copyPolicy"), "copy");
 }
@@ -176,7 +205,8 @@ static void test_refused(void **state)
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         _cleanup_(arena_freep) struct arena *arena = arena_new();
         struct create_request request = make_request(arena, refused[i].parameters, refused[i].mount_flags);
-        struct claim claim = {UID, "shared", INPUTS, NULL, refused[i].copy_policy};
+        struct claim claim = {
+            .uid = UID, .storage_class = "shared", .inputs = INPUTS, .copy_policy = refused[i].copy_policy};
         struct context_map context;
         struct err err = ERR_INIT;
         assert_int_equal(create_request_claim(&request, &claim, arena, &context, &err), -1);
@@ -201,7 +231,7 @@ static void test_too_long(void **state)
         memset(inputs, '\n', len);
         memcpy(inputs, INPUTS, strlen(INPUTS));
         inputs[len] = '\0';
-        struct claim claim = {UID, "shared", inputs, NULL, NULL};
+        struct claim claim = {.uid = UID, .storage_class = "shared", .inputs = inputs};
         assert_int_equal(create_request_claim(&request, &claim, arena, &context, &err), over ? -1 : 0);
         if (!over)
             assert_int_equal(context_check(&context, &err), 0);

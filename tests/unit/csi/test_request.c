@@ -18,6 +18,7 @@
 #define INLINE_ID "csi-" HEX
 #define POD "csi.storage.k8s.io/"
 #define INPUTS "https://data.example.com/a.bin"
+#define ROLE_ARN "arn:aws:iam::123456789012:role/reader"
 #define PAIRS_MAX 12
 #define TOKENS POD "serviceAccount.tokens"
 
@@ -148,7 +149,7 @@ static const struct {
     {"23 mountOptions",
      {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS, "mountOptions", "rw"}, {NULL}},
      ERR_INVALID,
-     "storageClass, inputs, inputsFrom, copyPolicy"},
+     "storageClass, inputs, inputsFrom, copyPolicy, awsRoleArn, googleServiceAccount, azureClientId, azureTenantId"},
     {"23 class parameter",
      {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS, "share", "h:/x"}, {NULL}},
      ERR_INVALID,
@@ -281,6 +282,14 @@ static const struct {
      {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS, POD "serviceAccount.name", "a/b"}, {NULL}},
      ERR_INVALID,
      "serviceAccount.name"},
+    {"role",
+     {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS, "awsRoleArn", "reader"}, {NULL}},
+     ERR_INVALID,
+     "attribute 'awsRoleArn': must be the ARN of an IAM role"},
+    {"role of a volume that an admin made",
+     {"pv-1", TARGET, "/s", 1, false, NULL, {CLAIM_INFO, "inputs", INPUTS, "azureClientId", ""}, {NULL}},
+     ERR_INVALID,
+     "attribute 'azureClientId': must be a client id"},
     {"staging path missing",
      {"pv-1", TARGET, "", 1, false, NULL, {CLAIM_INFO, "inputs", INPUTS}, {NULL}},
      ERR_PRECONDITION,
@@ -398,6 +407,32 @@ static void test_tokens(void **state)
         assert_int_equal(request.secrets.count, 1);
         assert_int_equal(request.tokens.count, 1);
         assert_string_equal(secret_reveal(secret_map_get(&request.tokens, "sts")), kubelets);
+        publish_request_deinit(&request);
+    }
+}
+
+/* A pod's, and those of a volume that an admin or the controller made: an attribute each, no parameter of the class. */
+static void test_roles(void **state)
+{
+    (void)state;
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    static const struct sample samples[] = {
+        {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS, "awsRoleArn", ROLE_ARN}, {NULL}},
+        {"pv-1", TARGET, "/s", 1, false, NULL, {CLAIM_INFO, "inputs", INPUTS, "awsRoleArn", ROLE_ARN}, {NULL}},
+    };
+    char content[SHA256_HEX] = "";
+    for (size_t i = 0; i < 2; i++) {
+        struct publish_request request;
+        struct sample sample = samples[i];
+        assert_int_equal(parse(arena, &sample, &strict, &request), 0);
+        assert_string_equal(request.attributes.roles[ROLE_AWS], ROLE_ARN);
+        assert_null(request.attributes.roles[ROLE_GOOGLE]);
+        assert_int_equal(request.attributes.parameter_count, 0);
+        memcpy(content, request.content, sizeof(content));
+        publish_request_deinit(&request);
+        sample.context[11] = ROLE_ARN "2";
+        assert_int_equal(parse(arena, &sample, &strict, &request), 0);
+        assert_string_not_equal(request.content, content);
         publish_request_deinit(&request);
     }
 }
@@ -575,9 +610,15 @@ static void test_create_digest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_inline),        cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_claim),   cmocka_unit_test(test_arguments),     cmocka_unit_test(test_without_pod_info),
-        cmocka_unit_test(test_create),  cmocka_unit_test(test_create_digest),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_inline),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_claim),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_without_pod_info),
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_create_digest),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
