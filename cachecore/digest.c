@@ -70,6 +70,11 @@ void digest_sha256_hex(const void *data, size_t len, char out[SHA256_HEX])
     str_hex(digest, sizeof(digest), out);
 }
 
+void digest_md5(const void *data, size_t len, uint8_t out[MD5_LEN])
+{
+    require(EVP_Digest(data, len, out, NULL, EVP_md5(), NULL) == 1);
+}
+
 void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[SHA256_LEN])
 {
     require(key_len <= INT_MAX);

@@ -1,6 +1,6 @@
 /*
  * Digests: with rsa.c the only file that sees OpenSSL. SHA-256 and HMAC-SHA-256 (FIPS 180-4, RFC 2104), MD5 where a protocol wants it,
- * CRC32C (RFC 3720, Castagnoli, reflected; hardware where there is) with composition of parts. Nothing here fails: OpenSSL
+ * CRC32C (RFC 3720, Castagnoli, reflected; hardware where there is) and CRC-64/NVME with composition of parts. Nothing here fails: OpenSSL
  * failing at these is a broken installation, and aborts.
  */
 #pragma once
@@ -12,6 +12,7 @@
 
 #define SHA256_LEN 32
 #define SHA256_HEX 65 /* with the NUL */
+#define MD5_LEN 16
 
 struct sha256;
 struct sha256 *sha256_new(void);
@@ -24,6 +25,7 @@ void sha256_final(struct sha256 *sha, uint8_t out[SHA256_LEN]);
 
 void digest_sha256(const void *data, size_t len, uint8_t out[SHA256_LEN]);
 void digest_sha256_hex(const void *data, size_t len, char out[SHA256_HEX]);
+void digest_md5(const void *data, size_t len, uint8_t out[MD5_LEN]);
 void digest_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[SHA256_LEN]);
 
 /* crc is 0 at the start; the result is the finished CRC32C of all so far. */
@@ -32,5 +34,9 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len);
 uint32_t crc32c_portable(uint32_t crc, const void *data, size_t len);
 /* The CRC32C of A|B from those of A and of B and B's length. */
 uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b);
+
+/* crc64nvme.c: the same for CRC-64/NVME. */
+uint64_t crc64nvme(uint64_t crc, const void *data, size_t len);
+uint64_t crc64nvme_combine(uint64_t crc_a, uint64_t crc_b, uint64_t len_b);
 
 void digest_random(void *out, size_t len);

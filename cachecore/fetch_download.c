@@ -30,6 +30,7 @@ struct download *download_new(struct engine *engine, const struct fetch_want *wa
     snprintf(download->store_id, sizeof(download->store_id), "%s", store_id(want->store));
     memcpy(download->object, want->object, sizeof(download->object));
     const struct source_object *found = want->found;
+    download->locked.stated = found->stated;
     download->is_stream = !found->validator_is_strong || !found->ranges || !found->size_is_known;
     return download;
 }
@@ -128,10 +129,11 @@ static int partial_begin(struct download *download, struct err *err)
 
 static void begin_run(struct pool_worker *worker, void *context)
 {
-    (void)worker;
     struct download *download = context;
     struct err err = ERR_INIT;
     int there = partial_begin(download, &err);
+    if (there == 0)
+        fetch_stated_begin(worker, download);
     pool_lock(download->engine->pool);
     download->locked.active--;
     if (there > 0) {
@@ -217,18 +219,33 @@ static void part_run(struct pool_worker *worker, void *context)
 
 /* --- ENDING --- */
 
-/* 1: committed, 0: to be started over, -1: error. */
-static int download_finish(struct download *download, struct err *err)
+/* 0: the bytes are those that the author and the source say, 1: not, *err says why, -1: error. */
+static int digests_check(struct download *download, struct err *err)
 {
     const char *expected = download->want->sha256;
     char got[SHA256_HEX];
     if (expected && fetch_sha256(partial_fd(download->partial), &download->stop, got, err) != 0)
         return -1;
     if (expected && strcmp(expected, got) != 0) {
-        if (download->bypass_caches)
-            return fetch_sha256_error(expected, got, err);
+        fetch_sha256_error(expected, got, err);
+        return 1;
+    }
+    return fetch_stated_check(download, err);
+}
+
+/* 1: committed, 0: to be started over, -1: error. */
+static int download_finish(struct download *download, struct err *err)
+{
+    const char *expected = download->want->sha256;
+    struct err why = ERR_INIT;
+    int differs = digests_check(download, &why);
+    if (differs > 0 && !download->bypass_caches) {
         download->bypass_caches = true;
         return 0;
+    }
+    if (differs != 0) {
+        *err = why;
+        return -1;
     }
     uint32_t ours = partial_crc32c(download->partial);
     uint32_t crc;

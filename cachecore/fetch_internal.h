@@ -45,7 +45,8 @@ struct download {
         size_t gap_count, gap_capacity;
         int64_t begin_not_before_ms;
         bool is_cancelled, is_changed, is_restart;
-        struct err err; /* the first that ends it */
+        struct checksums stated; /* by resolve and by the answers so far */
+        struct err err;          /* the first that ends it */
     } locked;
 };
 
@@ -91,6 +92,13 @@ struct download *download_new(struct engine *engine, const struct fetch_want *wa
 void download_free(struct download *download);
 bool download_take_locked(struct download *download, int64_t now_ms, struct pool_unit *out, int64_t *due_ms);
 void download_cancel_locked(struct download *download);
+
+/* fetch_stated.c: what the source states about the bytes, against what came. */
+void fetch_stated_begin(struct pool_worker *worker, struct download *download);
+/* What an answer states; true where CRC-64/NVME is to be computed as the bytes come. */
+bool fetch_stated_note(struct download *download, const struct checksums *checksums);
+/* 0: nothing is stated, or it is so. 1: it is not, *err says what (ERR_PRECONDITION). -1: error. */
+int fetch_stated_check(struct download *download, struct err *err);
 
 /* fetch_verify.c */
 int fetch_sha256(int fd, const atomic_bool *cancel, char out[SHA256_HEX], struct err *err);

@@ -18,8 +18,10 @@ struct transfer {
     unsigned tries; /* that the part has behind it */
     int fd;
     uint64_t got;
-    uint64_t recorded;         /* of got */
-    uint32_t crc;              /* of what is not recorded yet */
+    uint64_t recorded; /* of got */
+    uint32_t crc;      /* of what is not recorded yet */
+    bool wants_crc64;
+    uint64_t crc64;
     enum part_verdict verdict; /* PART_DONE until something says otherwise */
 };
 
@@ -84,6 +86,7 @@ static int headers_check(struct transfer *transfer, const struct http_response *
         return -1;
     if (version_differs(transfer, response))
         return refuse(transfer, PART_CHANGED, err, ERR_UNAVAILABLE, "the object changed during the download");
+    transfer->wants_crc64 = fetch_stated_note(transfer->download, &response->checksums);
     return 0;
 }
 
@@ -100,9 +103,12 @@ static int rest_record(struct transfer *transfer, struct err *err)
 {
     const struct part part = {.offset = transfer->offset + transfer->recorded,
                               .len = transfer->got - transfer->recorded,
-                              .crc32c = transfer->crc};
+                              .crc32c = transfer->crc,
+                              .has_crc64nvme = transfer->wants_crc64,
+                              .crc64nvme = transfer->crc64};
     transfer->recorded = transfer->got;
     transfer->crc = 0;
+    transfer->crc64 = 0;
     if (part.len == 0 || partial_record(transfer->download->partial, &part, err) == 0)
         return 0;
     transfer->verdict = PART_FAILED;
@@ -127,6 +133,8 @@ static int transfer_sink(void *context, const struct http_response *response, co
     if (fs_pwrite_all(transfer->fd, data, len, (off_t)(transfer->offset + transfer->got)) != 0)
         return write_error(transfer, errno, err);
     transfer->crc = crc32c(transfer->crc, data, len);
+    if (transfer->wants_crc64)
+        transfer->crc64 = crc64nvme(transfer->crc64, data, len);
     transfer->got += len;
     atomic_fetch_add(&transfer->download->bytes, len);
     atomic_fetch_add(&transfer->download->progress->bytes_fetched, len);

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/str.h"
+#include "cachecore/checksums.h"
 
 struct http_rules {
     const char *allowed_addresses; /* comma-separated CIDRs; NULL: none; "*": every address (the command-line tool) */
@@ -59,8 +60,9 @@ struct http_response {
     char region[64];       /* x-amz-bucket-region; "" */
     int64_t retry_after_s; /* -1 if none; dates are resolved against Date or the wall clock; capped at 60 */
     bool accepts_ranges;
-    bool is_google_metadata;  /* Metadata-Flavor: Google */
-    bool credentials_dropped; /* a redirect led to another host, and this answer is that host's */
+    bool is_google_metadata;    /* Metadata-Flavor: Google */
+    struct checksums checksums; /* of the whole object, as stated */
+    bool credentials_dropped;   /* a redirect led to another host, and this answer is that host's */
 };
 
 /* Gets the body as it arrives, of a final response with status 200 to 299. Non-zero aborts the transfer (what http_perform then returns is ERR_CANCELLED unless the sink

@@ -183,6 +183,7 @@ static int header_take(struct http_head *head, const char *name, const char *val
         return take_code(response, value);
     if (strcasecmp(name, "x-amz-bucket-region") == 0)
         return take_text(response->region, sizeof(response->region), value);
+    checksums_take(&response->checksums, name, value);
     if (strcasecmp(name, "Accept-Ranges") == 0)
         response->accepts_ranges = strcasecmp(value, "bytes") == 0;
     if (strcasecmp(name, "Metadata-Flavor") == 0)
@@ -216,6 +217,7 @@ static int head_end(struct http_head *head, int64_t now_s, struct err *err)
     if (head->response.status < 200)
         return 0;
     retry_date_resolve(head, now_s);
+    checksums_finish(&head->response.checksums, head->response.status, head->response.content_encoding);
     if (head->is_chunked)
         head->response.content_length = -1;
     head->is_complete = true;

@@ -38,8 +38,9 @@ struct source_object {
     const char *version_id;   /* S3, Azure; Cloud Storage: the generation; NULL if none */
     const char *region;       /* S3: what signatures name; NULL elsewhere */
     uint64_t size;
-    bool size_is_known; /* else: one stream, no ranges */
-    bool ranges;        /* the server honours ranges */
+    bool size_is_known;      /* else: one stream, no ranges */
+    bool ranges;             /* the server honours ranges */
+    struct checksums stated; /* about the whole; more may come with the bytes */
     int64_t mtime_s;
     uint32_t mtime_ns;
 };
@@ -48,6 +49,7 @@ struct source_range {
     uint64_t offset;
     uint64_t len;  /* 0: the whole, without Range */
     int64_t now_s; /* wall clock: signatures name it */
+    bool is_head;  /* the answer's headers alone */
 };
 
 /* One object of a listing. The key is decoded and may hold any byte but NUL. Text lives until the callback returns. */
@@ -82,9 +84,11 @@ struct source_page {
 struct source {
     const char *kind;
     const char *const *schemes; /* closed by NULL */
-    bool (*takes)(const struct url *url); /* a URL of another scheme that is nevertheless this source's; NULL: none is */
+    bool (*takes)(
+        const struct url *url); /* a URL of another scheme that is nevertheless this source's; NULL: none is */
     const struct credential_chain *chain;
     bool after_works; /* a listing can start behind any key */
+    bool head_states; /* an answer to HEAD states checksums that answers to ranges do not; authorize knows is_head */
 
     /* What the URL is now. Errors name the cause in words ("HTTP 404: no such object"): ERR_NOT_FOUND 404 410, ERR_UNAUTHENTICATED 401
      * and expired tokens, ERR_DENIED 403, ERR_UNAVAILABLE 429 5xx (err says Retry-After), ERR_PRECONDITION protocol errors. */

@@ -91,6 +91,7 @@ static void object_complete(const struct source_context *context, const struct h
                                            : 0;
     object->mtime_s = response->last_modified_s;
     object->mtime_ns = 0;
+    object->stated = response->checksums;
     validator_make(context, response, arena, object);
 }
 

@@ -123,7 +123,7 @@ static int s3_authorize(const struct source_call *call, const struct source_obje
     struct http_header *headers = arena_calloc(arena, S3_HEADERS_MAX, sizeof(*headers));
     const char *query = strchr(object->request_url, '?');
     struct sigv4_pair version = {"versionId", query ? url_query_get(arena, query + 1, "versionId") : NULL};
-    struct s3_request request = {.method = "GET",
+    struct s3_request request = {.method = range->is_head ? "HEAD" : "GET",
                                  .url = object->request_url,
                                  .query = &version,
                                  .query_count = version.value ? 1 : 0,
@@ -131,6 +131,8 @@ static int s3_authorize(const struct source_call *call, const struct source_obje
                                  .now_s = range->now_s};
     (void)err;
     size_t count = source_range_headers(object, range, arena, headers);
+    if (range->len == 0)
+        headers[count++] = (struct http_header){"x-amz-checksum-mode", "ENABLED", false};
     *out = (struct http_request){
         .method = request.method,
         .url = object->request_url,
@@ -149,6 +151,7 @@ const struct source source_s3 = {.kind = "s3",
                                  .schemes = schemes,
                                  .chain = &credential_chain_aws,
                                  .after_works = true,
+                                 .head_states = true,
                                  .resolve = s3_resolve,
                                  .list = s3_list,
                                  .member = s3_member,

@@ -38,6 +38,8 @@ struct part {
     uint64_t offset;
     uint64_t len;
     uint32_t crc32c;
+    bool has_crc64nvme; /* in memory only: of what this process brought, where it was asked for */
+    uint64_t crc64nvme;
 };
 
 /* Creates or resumes this node's partial of the object. ERR_BUSY when another live process of this node holds it

@@ -147,6 +147,7 @@ static int number_take(const char **text, uint64_t *out)
 /* "<offset> <len> <crc>" */
 static int part_parse(const char *text, struct part *out)
 {
+    *out = (struct part){.offset = 0};
     if (number_take(&text, &out->offset) != 0 || number_take(&text, &out->len) != 0 ||
         store_crc_parse(text, &out->crc32c) != 0)
         return -1;

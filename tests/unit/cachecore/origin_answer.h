@@ -163,6 +163,7 @@ static inline bool origin_ok(struct origin *origin, int fd, const struct origin_
     else if (object->etag)
         snprintf(tag, sizeof(tag), "ETag: %s\r\n", object->etag);
     int used = snprintf(head, sizeof(head), "HTTP/1.1 %s\r\n%s", is_range ? "206 Partial Content" : "200 OK", tag);
+    used += snprintf(head + used, sizeof(head) - (size_t)used, "%s", object->headers ? object->headers : "");
     if (object->chunked)
         used += snprintf(head + used, sizeof(head) - (size_t)used, "Transfer-Encoding: chunked\r\n\r\n");
     else

@@ -21,7 +21,8 @@ struct origin_object {
     const char *path;
     const unsigned char *data;
     size_t size;
-    const char *etag; /* NULL: none, Last-Modified instead */
+    const char *etag;    /* NULL: none, Last-Modified instead */
+    const char *headers; /* more lines of good answers, each with its line end; NULL: none */
     /* what it does wrong */
     int status;     /* instead of all else */
     int fail_count; /* so many GETs get 503 first; counts down */

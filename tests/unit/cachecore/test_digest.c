@@ -169,6 +169,40 @@ static void test_crc32c_combines_lengths_beyond_memory(void **state)
     assert_int_equal(crc32c_combine(0, doubled, 1ULL << 40), doubled);
 }
 
+/* The NVM Command Set Specification's (5.2.1.3.4) and the catalogue's check values. */
+static void test_crc64nvme_vectors(void **state)
+{
+    (void)state;
+    static uint8_t bytes[4096];
+    assert_true(crc64nvme(0, "123456789", 9) == UINT64_C(0xae8b14860a799888));
+    assert_true(crc64nvme(0, "", 0) == 0);
+    memset(bytes, 0, sizeof(bytes));
+    assert_true(crc64nvme(0, bytes, sizeof(bytes)) == UINT64_C(0x6482d367eb22b64e));
+    memset(bytes, 0xff, sizeof(bytes));
+    assert_true(crc64nvme(0, bytes, sizeof(bytes)) == UINT64_C(0xc0ddba7302eca3ac));
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)i;
+    assert_true(crc64nvme(0, bytes, sizeof(bytes)) == UINT64_C(0x3e729f5f6750449c));
+}
+
+static void test_crc64nvme_combines(void **state)
+{
+    (void)state;
+    size_t size = 1u << 20;
+    uint8_t *bytes = malloc(size);
+    assert_non_null(bytes);
+    digest_random(bytes, size);
+    static const size_t cuts[] = {0, 1, 7, 4096, 65537, 1u << 20};
+    uint64_t whole = crc64nvme(0, bytes, size);
+    for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+        uint64_t a = crc64nvme(0, bytes, cuts[i]);
+        uint64_t b = crc64nvme(0, bytes + cuts[i], size - cuts[i]);
+        assert_true(crc64nvme_combine(a, b, size - cuts[i]) == whole);
+        assert_true(crc64nvme(a, bytes + cuts[i], size - cuts[i]) == whole);
+    }
+    free(bytes);
+}
+
 static void test_random_is_not_constant(void **state)
 {
     (void)state;
@@ -189,6 +223,8 @@ int main(void)
         cmocka_unit_test(test_crc32c_hardware_agrees_with_tables_at_every_alignment),
         cmocka_unit_test(test_crc32c_combines),
         cmocka_unit_test(test_crc32c_combines_lengths_beyond_memory),
+        cmocka_unit_test(test_crc64nvme_vectors),
+        cmocka_unit_test(test_crc64nvme_combines),
         cmocka_unit_test(test_random_is_not_constant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

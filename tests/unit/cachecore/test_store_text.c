@@ -20,7 +20,8 @@
 static void test_golden_texts(void **state)
 {
     (void)state;
-    struct part parts[] = {{0, 4, crc32c(0, "1234", 4)}, {4, 5, crc32c(0, "56789", 5)}};
+    struct part parts[] = {{.len = 4, .crc32c = crc32c(0, "1234", 4)},
+                           {.offset = 4, .len = 5, .crc32c = crc32c(0, "56789", 5)}};
     const struct sums sums = {.size = 9, .crc32c = 0xe3069283, .parts = parts, .count = 2};
     const struct store_format format = {.version = 1, .id = ID, .created_s = 1700000000};
     _cleanup_(str_deinitp) struct str text = STR_INIT;
