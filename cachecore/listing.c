@@ -38,16 +38,6 @@ static int request_check(const struct listing_request *request, struct err *err)
     return 0;
 }
 
-/* --- the ranges --- */
-
-static int whole_run(struct pool_worker *worker, void *context, size_t index, struct err *err)
-{
-    struct listing_range *range = *(struct listing_range **)context;
-    struct listing_job *job = *((struct listing_job **)context + 1);
-    (void)index;
-    return listing_range_run(job, range, worker, UINT32_MAX, err);
-}
-
 /* --- the files --- */
 
 static int by_path(const void *a, const void *b)
@@ -123,13 +113,6 @@ static int listing_make(struct listing_job *job, struct listing_range *ranges, s
     return 0;
 }
 
-static int ranges_run(struct listing_job *job, struct listing_range *whole, struct err *err)
-{
-    void *context[] = {whole, job};
-    size_t failed;
-    return pool_each(job->pool, 1, whole_run, context, job->request->cancel, &failed, err);
-}
-
 int listing_run(struct pool *pool, const struct listing_request *request, struct arena *arena, struct listing *out,
                 struct err *err)
 {
@@ -139,10 +122,11 @@ int listing_run(struct pool *pool, const struct listing_request *request, struct
         return -1;
     pthread_mutex_init(&job.locked.mutex, NULL);
     listing_range_init(&whole);
-    int result = ranges_run(&job, &whole, err);
+    int result = listing_ranges_run(&job, &whole, err);
     if (result == 0)
         result = listing_make(&job, &whole, out, err);
-    listing_range_free(&whole);
+    for (struct listing_range *range = &whole; range; range = range->next)
+        listing_range_free(range);
     pthread_mutex_destroy(&job.locked.mutex);
     return result;
 }

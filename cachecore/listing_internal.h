@@ -32,6 +32,7 @@ struct listing_range {
     uint64_t bad; /* keys that cannot be files */
     const char *bad_first;
     unsigned empty_pages; /* in a row */
+    bool is_new;          /* not listed yet: cut off another range */
     bool is_done;
 };
 
@@ -53,12 +54,19 @@ struct listing_job {
 /* Lists up to so many pages of the range. */
 int listing_range_run(struct listing_job *job, struct listing_range *range, struct pool_worker *worker, unsigned pages,
                       struct err *err);
-/* Keys at which the rest of a range that was just begun may be divided: directories, found by the delimiter. At most count_max, ascending, all
- * behind range->last. Text in arena. */
-int listing_directories(struct listing_job *job, const struct listing_range *range, struct pool_worker *worker,
-                        size_t count_max, struct arena *arena, const char **out, size_t *count, struct err *err);
+struct source_asking listing_asking(const struct listing_job *job, struct pool_worker *worker);
 void listing_range_init(struct listing_range *range);
 void listing_range_free(struct listing_range *range); /* its pages */
+
+/* listing_directories.c */
+/* Keys at which the rest of a range may be divided: directories, asked for with the delimiter. At most count_max, ascending, all behind
+ * range->last. Text in the job's arena. */
+int listing_directories(struct listing_job *job, const struct listing_range *range, struct pool_worker *worker,
+                        size_t count_max, const char **out, size_t *count, struct err *err);
+
+/* listing_divide.c */
+/* Lists the range and all that it is divided into, which then follow it in order. */
+int listing_ranges_run(struct listing_job *job, struct listing_range *ranges, struct err *err);
 
 /* listing_check.c */
 enum listing_verdict {
@@ -80,3 +88,5 @@ const char *listing_shown(struct arena *arena, const char *key, size_t len);
  * ascending. They are valid UTF-8 where last is. Text in arena. Pure. */
 size_t listing_split(struct arena *arena, const struct listing_range *range, size_t prefix_len, size_t count_max,
                      const char **out);
+/* Leaves count_max of the keys, evenly chosen, in front. Returns how many there are then. */
+size_t listing_spread(const char **keys, size_t count, size_t count_max);

@@ -157,7 +157,7 @@ static int page_question(const struct source_call *call, void *context, struct e
     return page->job->request->source->list(call, &ask, page->arena, &page->next, err);
 }
 
-static struct source_asking asking_make(const struct listing_job *job, struct pool_worker *worker)
+struct source_asking listing_asking(const struct listing_job *job, struct pool_worker *worker)
 {
     const struct listing_request *request = job->request;
     const struct http_rules rules = fetch_rules(request->context);
@@ -245,7 +245,7 @@ static int page_list(struct incoming *page, const struct source_asking *asking, 
 int listing_range_run(struct listing_job *job, struct listing_range *range, struct pool_worker *worker, unsigned pages,
                       struct err *err)
 {
-    const struct source_asking asking = asking_make(job, worker);
+    const struct source_asking asking = listing_asking(job, worker);
     struct incoming page = {.job = job, .range = range};
     int result = 0;
     for (unsigned i = 0; result == 0 && i < pages && !range->is_done; i++)
