@@ -22,6 +22,7 @@ MODULES = (
     "test_s3",
     "test_aws",
     "test_https",
+    "test_bulk",
     "test_canary",
     "test_azure_client",
     "test_azure",
