@@ -13,6 +13,7 @@
 #include "csi/guard.h"
 #include "csi/metrics.h"
 #include "csi/records.h"
+#include "csi/service_account.h"
 #include "csi/shares.h"
 #include "mount/mounts.h"
 
@@ -21,6 +22,7 @@ struct node {
     struct kube *kube;                   /* NULL without Kubernetes */
     struct driver_object *driver_object; /* NULL without Kubernetes, and with --no-pod-info */
     struct class_source *classes;
+    struct service_accounts *service_accounts; /* NULL without Kubernetes */
     struct fills *fills;
     struct mounts *mounts;
     struct records *records;

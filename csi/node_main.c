@@ -205,6 +205,7 @@ static int open_kubernetes(struct plugin *plugin, struct err *err)
     node->kube = kube_new(&kube, err);
     if (!node->kube)
         return -1;
+    node->service_accounts = service_accounts_new(node->kube);
     if (config->pod_info)
         node->driver_object = driver_object_new(node->kube, config->driver_name, err);
     return config->pod_info && !node->driver_object ? -1 : open_events(node, err);
@@ -265,6 +266,7 @@ static void stop(struct plugin *plugin)
     records_free(node->records);
     guards_free(node->guards);
     class_source_free(node->classes);
+    service_accounts_free(node->service_accounts);
     events_free(node->events);
     metrics_free(node->metrics);
     driver_object_free(node->driver_object);

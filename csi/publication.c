@@ -12,6 +12,7 @@
 #include "csi/policy.h"
 #include "csi/publish.h"
 #include "csi/record_text.h"
+#include "csi/requester.h"
 #include "mount/table.h"
 
 #define UNDO_MS 8000 /* from the ten seconds that are kept for the answer */
@@ -126,16 +127,16 @@ int publication_stores(struct publication *publication, struct err *err)
 int publication_fill(struct publication *publication, struct err *err)
 {
     const struct publish_request *request = publication->request;
-    struct identity_facts facts = {.namespace = request->pod_namespace, .service_account = request->service_account};
-    for (size_t i = 0; i < IDENTITY_ROLES; i++)
-        *identity_role_in(&facts, (enum identity_role)i) = request->attributes.roles[i];
+    struct requester requester;
+    if (requester_find(publication->node->service_accounts, request, publication->arena, &requester, err) != 0)
+        return -1;
     struct fills_request fill = {
         .volume_id = publication->fill_id,
         .arguments = request->content,
         .inputs = request->attributes.inputs,
         .inputs_from = request->attributes.inputs_from,
         .class = &publication->class,
-        .facts = &facts,
+        .facts = &requester.facts,
         .secrets = &request->secrets,
         .tokens = &request->tokens,
         .store_fd = publication->share.root_fd,
@@ -153,6 +154,7 @@ int publication_fill(struct publication *publication, struct err *err)
             continue;
         }
         *err = cause;
+        requester_explain(&requester, err);
         notice_failed(publication, err);
         return -1;
     }

@@ -13,79 +13,7 @@
 #include "csi/controller.h"
 #include "csi/request.h"
 #include "tests/unit/cachecore/jwt_text.h"
-
-#define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define INLINE_ID "csi-" HEX
-#define POD "csi.storage.k8s.io/"
-#define INPUTS "https://data.example.com/a.bin"
-#define ROLE_ARN "arn:aws:iam::123456789012:role/reader"
-#define PAIRS_MAX 12
-#define TOKENS POD "serviceAccount.tokens"
-
-#define TEXT(text) ((char *)(uintptr_t)(text))
-#define MODE(name) CSI__V1__VOLUME_CAPABILITY__ACCESS_MODE__MODE__##name
-
-struct sample {
-    const char *volume_id;
-    const char *target;
-    const char *staging;
-    int mode; /* -1: no capability; -2: no access type; -3: block; -4: no access mode */
-    bool readonly;
-    const char *flag;
-    const char *context[2 * PAIRS_MAX]; /* key, value, ...; NULL */
-    const char *secrets[2 * PAIRS_MAX];
-};
-
-/* A request made of a sample; all of it in the arena. */
-static Csi__V1__NodePublishVolumeRequest *make(struct arena *arena, const struct sample *sample)
-{
-    Csi__V1__NodePublishVolumeRequest *request = arena_alloc(arena, sizeof(*request));
-    Csi__V1__VolumeCapability *capability = arena_alloc(arena, sizeof(*capability));
-    Csi__V1__VolumeCapability__AccessMode *mode = arena_alloc(arena, sizeof(*mode));
-    csi__v1__node_publish_volume_request__init(request);
-    csi__v1__volume_capability__init(capability);
-    csi__v1__volume_capability__access_mode__init(mode);
-    request->volume_id = TEXT(sample->volume_id);
-    request->target_path = TEXT(sample->target);
-    request->staging_target_path = TEXT(sample->staging ? sample->staging : "");
-    request->readonly = sample->readonly;
-    mode->mode = (Csi__V1__VolumeCapability__AccessMode__Mode)(sample->mode < 0 ? 1 : sample->mode);
-    capability->access_mode = sample->mode == -4 ? NULL : mode;
-    if (sample->mode == -3) {
-        capability->access_type_case = CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_BLOCK;
-        capability->block = arena_alloc(arena, sizeof(*capability->block));
-        csi__v1__volume_capability__block_volume__init(capability->block);
-    } else if (sample->mode != -2) {
-        capability->access_type_case = CSI__V1__VOLUME_CAPABILITY__ACCESS_TYPE_MOUNT;
-        capability->mount = arena_alloc(arena, sizeof(*capability->mount));
-        csi__v1__volume_capability__mount_volume__init(capability->mount);
-        capability->mount->n_mount_flags = sample->flag ? 1 : 0;
-        capability->mount->mount_flags = arena_alloc(arena, sizeof(char *));
-        capability->mount->mount_flags[0] = TEXT(sample->flag);
-    }
-    request->volume_capability = sample->mode == -1 ? NULL : capability;
-    request->volume_context = arena_calloc(arena, PAIRS_MAX, sizeof(void *));
-    for (size_t i = 0; sample->context[2 * i]; i++) {
-        Csi__V1__NodePublishVolumeRequest__VolumeContextEntry *entry = arena_alloc(arena, sizeof(*entry));
-        csi__v1__node_publish_volume_request__volume_context_entry__init(entry);
-        entry->key = TEXT(sample->context[2 * i]);
-        entry->value = TEXT(sample->context[2 * i + 1]);
-        request->volume_context[request->n_volume_context++] = entry;
-    }
-    request->secrets = arena_calloc(arena, PAIRS_MAX, sizeof(void *));
-    for (size_t i = 0; sample->secrets[2 * i]; i++) {
-        Csi__V1__NodePublishVolumeRequest__SecretsEntry *entry = arena_alloc(arena, sizeof(*entry));
-        csi__v1__node_publish_volume_request__secrets_entry__init(entry);
-        entry->key = TEXT(sample->secrets[2 * i]);
-        entry->value = TEXT(sample->secrets[2 * i + 1]);
-        request->secrets[request->n_secrets++] = entry;
-    }
-    return request;
-}
-
-#define TARGET "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/x/mount"
-#define POD_INFO POD "pod.namespace", "ml", POD "pod.name", "p", POD "pod.uid", "u", POD "ephemeral", "true"
-#define CLAIM_INFO POD "pod.namespace", "ml", POD "pod.name", "p", POD "pod.uid", "u", POD "ephemeral", "false"
+#include "tests/unit/csi/request_sample.h"
 
 static const struct request_rules strict = {"/var/lib/kubelet", true, 1780000000};
 static const struct request_rules relaxed = {"/var/lib/kubelet", false, 0};
@@ -354,16 +282,6 @@ static const struct sample inline_sample = {
     {POD_INFO, "inputs", INPUTS, "storageClass", "c", "copyPolicy", "copy", POD "serviceAccount.tokens", "{}"},
     {"key_id", "secret-value", "key.json", "{\r\n}\n"}};
 
-static int parse(struct arena *arena, const struct sample *sample, const struct request_rules *rules,
-                 struct publish_request *out)
-{
-    struct err err = ERR_INIT;
-    int failed = request_publish(make(arena, sample), rules, arena, out, &err);
-    if (failed)
-        print_message("%s\n", err.message);
-    return failed;
-}
-
 static void test_inline(void **state)
 {
     (void)state;
@@ -381,60 +299,6 @@ static void test_inline(void **state)
     assert_string_equal(secret_reveal(secret_map_get(&request.secrets, "key_id")), "secret-value");
     assert_string_equal(secret_reveal(secret_map_get(&request.secrets, "key.json")), "{\r\n}\n");
     publish_request_deinit(&request);
-}
-
-/* Among the secrets or in the context, where the former is kubelet's own for sure; none is a secret that sources see. */
-static void test_tokens(void **state)
-{
-    (void)state;
-    _cleanup_(arena_freep) struct arena *arena = arena_new();
-    const char *subject = "system:serviceaccount:ml:train";
-    for (unsigned i = 0; i < 3; i++) {
-        const char *kubelets = jwt_text(arena, subject, "sts", "");
-        const char *text = arena_printf(arena, "{\"sts\":{\"token\":\"%s\"}}", kubelets);
-        const char *forged =
-            arena_printf(arena, "{\"sts\":{\"token\":\"%s\"}}", jwt_text(arena, subject, "sts", ",\"x\":1"));
-        struct sample sample = {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS}, {"password", "p"}};
-        sample.context[10] = POD "serviceAccount.name";
-        sample.context[11] = "train";
-        sample.context[12] = i > 0 ? TOKENS : NULL;
-        sample.context[13] = i == 1 ? text : forged;
-        sample.secrets[2] = i == 1 ? NULL : TOKENS;
-        sample.secrets[3] = text;
-        struct publish_request request;
-        assert_int_equal(parse(arena, &sample, &strict, &request), 0);
-        assert_string_equal(request.service_account, "train");
-        assert_int_equal(request.secrets.count, 1);
-        assert_int_equal(request.tokens.count, 1);
-        assert_string_equal(secret_reveal(secret_map_get(&request.tokens, "sts")), kubelets);
-        publish_request_deinit(&request);
-    }
-}
-
-/* A pod's, and those of a volume that an admin or the controller made: an attribute each, no parameter of the class. */
-static void test_roles(void **state)
-{
-    (void)state;
-    _cleanup_(arena_freep) struct arena *arena = arena_new();
-    static const struct sample samples[] = {
-        {INLINE_ID, TARGET, "", 1, false, NULL, {POD_INFO, "inputs", INPUTS, "awsRoleArn", ROLE_ARN}, {NULL}},
-        {"pv-1", TARGET, "/s", 1, false, NULL, {CLAIM_INFO, "inputs", INPUTS, "awsRoleArn", ROLE_ARN}, {NULL}},
-    };
-    char content[SHA256_HEX] = "";
-    for (size_t i = 0; i < 2; i++) {
-        struct publish_request request;
-        struct sample sample = samples[i];
-        assert_int_equal(parse(arena, &sample, &strict, &request), 0);
-        assert_string_equal(request.attributes.roles[ROLE_AWS], ROLE_ARN);
-        assert_null(request.attributes.roles[ROLE_GOOGLE]);
-        assert_int_equal(request.attributes.parameter_count, 0);
-        memcpy(content, request.content, sizeof(content));
-        publish_request_deinit(&request);
-        sample.context[11] = ROLE_ARN "2";
-        assert_int_equal(parse(arena, &sample, &strict, &request), 0);
-        assert_string_not_equal(request.content, content);
-        publish_request_deinit(&request);
-    }
 }
 
 static void test_claim(void **state)
@@ -610,14 +474,8 @@ static void test_create_digest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_inline),
-        cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_claim),
-        cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_without_pod_info),
-        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_inline),           cmocka_unit_test(test_claim),
+        cmocka_unit_test(test_arguments),     cmocka_unit_test(test_without_pod_info), cmocka_unit_test(test_create),
         cmocka_unit_test(test_create_digest),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
