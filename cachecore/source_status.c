@@ -95,7 +95,8 @@ static int code_error(const struct http_response *response, struct err *err)
 {
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (strcmp(codes[i].code, response->error_code) == 0)
-            return err_set(err, codes[i].err, "HTTP %d %s: %s", response->status, codes[i].code, codes[i].text);
+            return err_set(err, response->status == 401 ? ERR_UNAUTHENTICATED : codes[i].err, "HTTP %d %s: %s",
+                           response->status, codes[i].code, codes[i].text);
     }
     return 0;
 }

@@ -15,7 +15,7 @@ class FakeGcs:
         directory.mkdir(parents=True)
         self.port = free_port()
         command = [shutil.which("fake-gcs-server"), "-scheme", "http", "-host", "127.0.0.1", "-port", str(self.port), "-backend", "memory",
-                   "-public-host", f"127.0.0.1:{self.port}", "-log-level", "warn"]
+                   "-public-host", "127.0.0.1", "-log-level", "warn"]
         self.process = start_server(command, directory / "fake-gcs-server.log")
         wait_for_port(self.port, self.process, "fake-gcs-server")
 

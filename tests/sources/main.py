@@ -26,6 +26,7 @@ MODULES = (
     "test_canary",
     "test_azure_client",
     "test_azure",
+    "test_google",
 )
 
 # Secrets that tests of the integration suite have always used.
