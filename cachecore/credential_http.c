@@ -2,11 +2,15 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "cachecore/credential_slots.h"
 
 #define METADATA_ADDRESSES "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23"
 #define CODE_MAX 64u
+#define TRIES_MAX 3u /* of what is answered with a time to come again */
+#define CANCEL_CHECK_MS 100
 
 static int on_body(void *context, const struct http_response *response, const void *data, size_t len, struct err *err)
 {
@@ -39,8 +43,8 @@ static void str_wipe(struct str *text)
     str_deinit(text);
 }
 
-int credential_ask(const struct credential_question *question, struct arena *arena, struct credential_answer *out,
-                   struct err *err)
+static int ask_once(const struct credential_question *question, struct arena *arena, struct credential_answer *out,
+                    int64_t *wait_s, struct err *err)
 {
     struct str body = STR_INIT;
     const struct http_request request = {
@@ -71,10 +75,36 @@ int credential_ask(const struct credential_question *question, struct arena *are
             .len = body.len,
             .is_google_metadata = response.is_google_metadata,
         };
+    *wait_s = result == 0 ? response.retry_after_s : -1;
     str_wipe(&body);
     if (result != 0 && err->code == ERR_DEADLINE)
         err->code = ERR_UNAVAILABLE;
     return result == 0 ? 0 : err_prefix(err, "%s", question->service);
+}
+
+/* False when cancelled meanwhile. */
+static bool wait_for(int64_t seconds, const atomic_bool *cancel)
+{
+    const int64_t end_ms = clock_monotonic_ms() + seconds * 1000;
+    while (clock_monotonic_ms() < end_ms && !(cancel && atomic_load(cancel)))
+        nanosleep(&(struct timespec){.tv_nsec = CANCEL_CHECK_MS * 1000000}, NULL);
+    return !(cancel && atomic_load(cancel));
+}
+
+/* All who want these credentials wait for one answer, so that nobody comes before the time that a busy service names. */
+int credential_ask(const struct credential_question *question, struct arena *arena, struct credential_answer *out,
+                   struct err *err)
+{
+    for (unsigned try = 1;; try++) {
+        int64_t retry_after_s;
+        if (ask_once(question, arena, out, &retry_after_s, err) != 0)
+            return -1;
+        bool is_busy = out->status == 429 || out->status == 503;
+        if (!is_busy || retry_after_s < 0 || try == TRIES_MAX)
+            return 0;
+        if (!wait_for(retry_after_s, question->request->cancel))
+            return err_set(err, ERR_CANCELLED, "%s: cancelled while it asks to wait", question->service);
+    }
 }
 
 static enum err_code code_of_status(int status)

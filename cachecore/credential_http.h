@@ -30,7 +30,8 @@ struct credential_answer {
     bool is_google_metadata; /* "Metadata-Flavor: Google" came with it */
 };
 
-/* arena is the caller's, to be wiped. 0 when an answer came, whatever its status. -1: as http_perform, prefixed with the service. */
+/* arena is the caller's, to be wiped. 0 when an answer came, whatever its status; a 429 or 503 that names a time (Retry-After, up to 60 s) is
+ * asked again then, twice at most. -1: as http_perform, prefixed with the service. */
 int credential_ask(const struct credential_question *question, struct arena *arena, struct credential_answer *out,
                    struct err *err);
 
