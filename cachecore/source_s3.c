@@ -141,6 +141,7 @@ static int s3_authorize(const struct source_call *call, const struct source_obje
         .header_count = s3_sign(call->credentials, &request, arena, headers, count),
         .body_max = source_body_max(call->context, object, range->len),
         .no_redirects = true, /* a signature names the host */
+        .takes_coding = true, /* S3 sends what was stored, with the words of whoever stored it */
     };
     return 0;
 }

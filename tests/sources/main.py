@@ -21,6 +21,7 @@ MODULES = (
     "rows",  # of the integration suite
     "test_s3",
     "test_aws",
+    "test_s3_stated",
     "test_https",
     "test_bulk",
     "test_canary",
