@@ -154,6 +154,8 @@ static int authority_parse(struct arena *arena, struct span text, const struct s
 {
     if (memchr(text.data, '@', text.len))
         return err_set(err, ERR_INVALID, "the URL holds user information ('@'): put credentials into a secret");
+    if (scheme->port == 0 && text.len > 4 && memcmp(text.data, "arn:", 4) == 0)
+        return err_set(err, ERR_INVALID, "the URL holds an ARN: write the bucket's name or the access point's alias");
     bool bracket = scheme->port > 0 && text.len > 0 && text.data[0] == '[';
     const char *end = text.data + text.len;
     const char *host_end = span_find(text, bracket ? "]" : ":");

@@ -67,6 +67,36 @@ static void published_vectors_match(void **state)
     json_decref(root);
 }
 
+/* What lists ask for, as botocore writes it. */
+static const struct {
+    struct sigv4_pair pairs[5];
+    size_t count;
+    const char *query;
+} lists[] = {
+    {{{"list-type", "2"},
+      {"prefix", "data/a b+c/\xc3\xbc"},
+      {"max-keys", "1000"},
+      {"encoding-type", "url"},
+      {"delimiter", "/"}},
+     5,
+     "delimiter=%2F&encoding-type=url&list-type=2&max-keys=1000&prefix=data%2Fa%20b%2Bc%2F%C3%BC"},
+    {{{"list-type", "2"}, {"continuation-token", "1ueGcxLPRx1Tr/XYExHnhbYLgveDs2J/wm36Hy4vbOwM=+"}, {"prefix", ""}},
+     3,
+     "continuation-token=1ueGcxLPRx1Tr%2FXYExHnhbYLgveDs2J%2Fwm36Hy4vbOwM%3D%2B&list-type=2&prefix="},
+    {{{"list-type", "2"}, {"start-after", "a/~b-c_d.e*'()!&=;:@,$"}, {"prefix", "a/"}},
+     3,
+     "list-type=2&prefix=a%2F&start-after=a%2F~b-c_d.e%2A%27%28%29%21%26%3D%3B%3A%40%2C%24"},
+};
+
+static void queries_of_lists_are_canonical(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        _cleanup_(arena_freep) struct arena *arena = arena_new();
+        assert_string_equal(sigv4_query(arena, lists[i].pairs, lists[i].count), lists[i].query);
+    }
+}
+
 static void dates_are_those_of_the_protocol(void **state)
 {
     (void)state;
@@ -83,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_vectors_match),
+        cmocka_unit_test(queries_of_lists_are_canonical),
         cmocka_unit_test(dates_are_those_of_the_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,11 @@ static const struct canned table[] = {
     {"/bucket/skewed", CLOSED("403 Forbidden", "", ERROR_XML("RequestTimeTooSkewed", "")), 0, CANNED_CLOSE, NULL,
      false},
     {"/bucket/no-bucket", CLOSED("404 Not Found", "", ERROR_XML("NoSuchBucket", "")), 0, CANNED_CLOSE, NULL, false},
+    {"/bucket/sse-c", CLOSED("400 Bad Request", "", ERROR_XML("InvalidRequest", "")), 0, CANNED_CLOSE, NULL, false},
+    {"/bucket/kms", CLOSED("400 Bad Request", "", ERROR_XML("KMS.DisabledException", "")), 0, CANNED_CLOSE, NULL,
+     false},
+    {"/bucket/version", CLOSED("400 Bad Request", "", ERROR_XML("InvalidArgument", "")), 0, CANNED_CLOSE, NULL, false},
+    {"/bucket/no-key", CLOSED("404 Not Found", "", ERROR_XML("NoSuchKey", "")), 0, CANNED_CLOSE, NULL, false},
     {"/bucket/slow", CLOSED("503 Slow Down", "", ERROR_XML("SlowDown", "")), 0, CANNED_CLOSE, NULL, false},
 };
 
@@ -236,6 +241,10 @@ static const struct {
     {"s3://bucket/signature", ERR_UNAUTHENTICATED, "secret access key"},
     {"s3://bucket/skewed", ERR_PRECONDITION, "clock"},
     {"s3://bucket/no-bucket", ERR_NOT_FOUND, "no such bucket"},
+    {"s3://bucket/no-key", ERR_NOT_FOUND, "HTTP 404 NoSuchKey: no such object"},
+    {"s3://bucket/sse-c", ERR_PRECONDITION, "SSE-C"},
+    {"s3://bucket/kms", ERR_PRECONDITION, "is disabled"},
+    {"s3://bucket/version?versionId=x", ERR_INVALID, "versionId"},
     {"s3://nowhere/key", ERR_PRECONDITION, "another region"},
     {"s3://bad-region/key", ERR_PRECONDITION, "another region"},
     {"s3://bucket/slow", ERR_UNAVAILABLE, "after 4 tries: HTTP 503 SlowDown"},
@@ -430,6 +439,33 @@ static const struct {
     {"https://s3.example.com:9000", "false", "s3://bucket/k", "x", "bucket.s3.example.com:9000"},
 };
 
+/* Kinds of buckets that want another protocol, told before anybody is asked. */
+static void other_kinds_of_buckets_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *words; /* words NULL: asked like a bucket */
+    } kinds[] = {
+        {"s3://bucket--usw2-az1--x-s3/k", "S3 Express directory buckets"},
+        {"s3://point--usw2-az1--xa-s3/k", "S3 Express directory buckets"},
+        {"s3://mfzwi23gnjvgw.mrap/k", "Multi-Region Access Points"},
+        {"s3://point-abcdefgh--ol-s3/k", "Object Lambda"},
+        {"s3://point-hash-s3alias/k", NULL},
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        static const struct http_rules rules = {.proxy = "http://127.0.0.1:1", .connect_timeout_ms = 500};
+        __attribute__((cleanup(bench_deinit))) struct bench bench;
+        struct err err = ERR_INIT;
+        bench_init(&bench);
+        http_free(bench.http);
+        bench.http = http_new(&rules);
+        class_default(&bench.class);
+        assert_int_equal(bench_resolve(&bench, kinds[i].url, clock_monotonic_ms(), NULL, &err), -1);
+        assert_int_equal(err.code, kinds[i].words ? ERR_UNSUPPORTED : ERR_UNAVAILABLE);
+        assert_non_null(strstr(err.message, kinds[i].words ? kinds[i].words : "point-hash-s3alias.s3."));
+    }
+}
+
 /* Nothing of this may be asked for, which is how the name that would be asked comes back. */
 static void endpoints_have_two_styles(void **state)
 {
@@ -484,6 +520,7 @@ int main(void)
         cmocka_unit_test(requests_for_ranges_are_conditional),
         cmocka_unit_test(s3_requests_are_signed),
         cmocka_unit_test(signatures_leave_the_canonical_url),
+        cmocka_unit_test(other_kinds_of_buckets_are_named),
         cmocka_unit_test(endpoints_have_two_styles),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -151,6 +151,7 @@ static const struct {
     {"s3://Bucket/x", "bucket name"},
     {"s3://ab/x", "3 to 63"},
     {"s3://bucket:80/x", "after the host"},
+    {"s3://arn:aws:s3:us-west-2:123456789012:accesspoint/data/x", "an ARN: write the bucket"},
     {"az://acc-ount/c/b", "storage account"},
 };
 
