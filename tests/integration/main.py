@@ -17,7 +17,7 @@ import selftest
 from world import World, run_test, run_tests
 
 MODULES = ("rows_requests", "rows_attributes", "rows_urls", "rows_names", "rows_http", "rows_limits", "fills", "sources", "kubernetes", "observe",
-           "leftovers", "claims")
+           "leftovers", "claims", "identities")
 # None of these may appear in any log: passwords, keys and tokens of the tests, bodies of error pages, signed queries.
 SECRETS = (s3.SECRET_KEY, "swordfish", "token-of-the-pod", "signature-of-a-url", "token-of-the-node", hostile.SECRET_BODY.decode())
 
