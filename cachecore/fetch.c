@@ -9,19 +9,23 @@
 #define TRANSFERS 16u
 #define ASKS 8u
 
+/* A want in work, with all that it is made of. */
+struct slot {
+    size_t index;
+    struct arena *arena;
+    struct fetch_want *want;
+    struct download *download;
+};
+
 /* One caller of fetch_objects: a window of wants in work, in order. */
 struct batch {
     struct engine *engine;
     struct pool_group group;
-    struct fetch_want *wants;
-    size_t count;
+    const struct fetch_list *list;
     struct fill_progress *progress;
     uint64_t base_done, base_total; /* progress before, and of wants that are over */
     struct {
-        struct slot {
-            size_t want;
-            struct download *download;
-        } slots[FETCH_WINDOW];
+        struct slot slots[FETCH_WINDOW];
         size_t slot_count;
         size_t next; /* want that is not begun */
         bool is_failed;
@@ -35,6 +39,8 @@ struct engine *engine_new(const struct engine_config *config)
     struct engine *engine = mem_alloc(sizeof(*engine));
     engine->pool = pool_new(config->transfers > 0 ? config->transfers : TRANSFERS);
     engine->asks = pool_new(ASKS);
+    engine->answers = answers_new();
+    digest_random(engine->pick_key, sizeof(engine->pick_key));
     engine->part_size = config->part_size > 0 ? config->part_size : FETCH_PART_SIZE;
     engine->locked.memo = mem_calloc(FETCH_MEMO, sizeof(*engine->locked.memo));
     return engine;
@@ -46,6 +52,7 @@ void engine_free(struct engine *engine)
         return;
     pool_free(engine->pool);
     pool_free(engine->asks);
+    answers_free(engine->answers);
     free(engine->locked.memo);
     free(engine);
 }
@@ -81,13 +88,12 @@ static void download_drop_locked(struct engine *engine, struct download *downloa
     download_free(download);
 }
 
-static void slot_fill_locked(struct batch *batch, struct slot *slot)
+static void slot_join_locked(struct batch *batch, struct slot *slot)
 {
     struct engine *engine = batch->engine;
-    const struct fetch_want *want = &batch->wants[slot->want];
-    struct download *download = download_find_locked(engine, want);
+    struct download *download = download_find_locked(engine, slot->want);
     if (!download) {
-        download = download_new(engine, want, batch->progress, batch);
+        download = download_new(engine, slot->want, batch->progress, batch);
         download->next = engine->locked.downloads;
         engine->locked.downloads = download;
     }
@@ -95,22 +101,43 @@ static void slot_fill_locked(struct batch *batch, struct slot *slot)
     slot->download = download;
 }
 
-static void window_fill_locked(struct batch *batch)
-{
-    while (!batch->locked.is_failed && batch->locked.next < batch->count && batch->locked.slot_count < FETCH_WINDOW) {
-        struct slot *slot = &batch->locked.slots[batch->locked.slot_count++];
-        slot->want = batch->locked.next++;
-        slot_fill_locked(batch, slot);
-    }
-}
-
-static void batch_fail_locked(struct batch *batch, size_t want, const struct err *err)
+static void batch_fail_locked(struct batch *batch, size_t index, const struct err *err)
 {
     if (batch->locked.is_failed)
         return;
     batch->locked.is_failed = true;
-    batch->locked.failed = want;
+    batch->locked.failed = index;
     batch->locked.err = *err;
+}
+
+static int slot_make(const struct batch *batch, struct slot *slot, struct err *err)
+{
+    slot->arena = arena_new();
+    slot->want = arena_alloc(slot->arena, sizeof(*slot->want));
+    if (batch->list->make(batch->list->context, slot->index, slot->arena, slot->want, err) == 0)
+        return 0;
+    arena_wipe_free(slot->arena);
+    return -1;
+}
+
+/* Wants are made without the lock: credentials may have to be looked for. Nobody else changes the slots. */
+static void window_fill_locked(struct batch *batch)
+{
+    struct pool *pool = batch->engine->pool;
+    while (!batch->locked.is_failed && batch->locked.next < batch->list->count &&
+           batch->locked.slot_count < FETCH_WINDOW) {
+        struct slot slot = {.index = batch->locked.next++};
+        struct err err = ERR_INIT;
+        pool_unlock(pool);
+        int made = slot_make(batch, &slot, &err);
+        pool_lock(pool);
+        if (made != 0) {
+            batch_fail_locked(batch, slot.index, &err);
+            return;
+        }
+        slot_join_locked(batch, &slot);
+        batch->locked.slots[batch->locked.slot_count++] = slot;
+    }
 }
 
 /* Another caller's download failed: is that ours too? Its identity, class and digest are not. */
@@ -123,31 +150,32 @@ static bool failure_is_shared(const struct download *download)
 static bool slot_look_locked(struct batch *batch, struct slot *slot)
 {
     struct download *download = slot->download;
-    struct fetch_want *want = &batch->wants[slot->want];
     bool failed = download->locked.err.code != ERR_NONE;
     bool is_owner = download->owner == batch;
     if (download->locked.phase != DOWNLOAD_OVER)
         return batch->locked.is_failed && !is_owner; /* nobody else's end has to be waited for */
     if (failed && !is_owner && !failure_is_shared(download) && !batch->locked.is_failed) {
         download_drop_locked(batch->engine, download);
-        slot_fill_locked(batch, slot);
+        slot_join_locked(batch, slot);
         return false;
     }
     if (failed)
-        batch_fail_locked(batch, slot->want, &download->locked.err);
-    else
-        want->outcome = download->locked.is_changed ? FETCH_CHANGED : FETCH_DONE;
+        batch_fail_locked(batch, slot->index, &download->locked.err);
     return true;
 }
 
-static void slot_count_locked(struct batch *batch, const struct slot *slot)
+static void slot_end_locked(struct batch *batch, const struct slot *slot)
 {
-    const struct source_object *found = batch->wants[slot->want].found;
-    uint64_t bytes = atomic_load(&slot->download->bytes);
-    if (batch->wants[slot->want].outcome == FETCH_DONE && found->size_is_known)
+    const struct source_object *found = slot->want->found;
+    const struct download *download = slot->download;
+    uint64_t bytes = atomic_load(&download->bytes);
+    bool is_over = download->locked.phase == DOWNLOAD_OVER && download->locked.err.code == ERR_NONE;
+    if (is_over && !download->locked.is_changed && found->size_is_known)
         bytes = found->size; /* also where somebody else had brought it */
     batch->base_done += bytes;
     batch->base_total += found->size_is_known ? 0 : bytes;
+    if (is_over && !batch->locked.is_failed)
+        batch->list->over(batch->list->context, slot->index, download->locked.is_changed ? FETCH_CHANGED : FETCH_DONE);
 }
 
 static void slots_look_locked(struct batch *batch)
@@ -156,8 +184,9 @@ static void slots_look_locked(struct batch *batch)
     for (size_t i = 0; i < batch->locked.slot_count; i++) {
         struct slot slot = batch->locked.slots[i];
         if (slot_look_locked(batch, &slot)) {
-            slot_count_locked(batch, &slot);
+            slot_end_locked(batch, &slot);
             download_drop_locked(batch->engine, slot.download);
+            arena_wipe_free(slot.arena);
         } else {
             batch->locked.slots[kept++] = slot;
         }
@@ -172,7 +201,7 @@ static void progress_update_locked(struct batch *batch)
     for (size_t i = 0; i < batch->locked.slot_count; i++) {
         uint64_t bytes = atomic_load(&batch->locked.slots[i].download->bytes);
         done += bytes;
-        total += batch->wants[batch->locked.slots[i].want].found->size_is_known ? 0 : bytes;
+        total += batch->locked.slots[i].want->found->size_is_known ? 0 : bytes;
     }
     atomic_store(&batch->progress->bytes_done, done);
     atomic_store(&batch->progress->bytes_total, total);
@@ -210,13 +239,12 @@ static void batch_run_locked(struct batch *batch, const atomic_bool *cancel)
     }
 }
 
-int fetch_objects(struct engine *engine, struct fetch_want *wants, size_t count, struct fill_progress *progress,
+int fetch_objects(struct engine *engine, const struct fetch_list *list, struct fill_progress *progress,
                   const atomic_bool *cancel, size_t *failed, struct err *err)
 {
     struct batch *batch = mem_alloc(sizeof(*batch));
     batch->engine = engine;
-    batch->wants = wants;
-    batch->count = count;
+    batch->list = list;
     batch->progress = progress;
     batch->base_done = atomic_load(&progress->bytes_done);
     batch->base_total = atomic_load(&progress->bytes_total);

@@ -1,6 +1,7 @@
 /* What the files of the fetch engine share with each other; nobody else includes this. */
 #pragma once
 
+#include "cachecore/answer.h"
 #include "cachecore/fetch.h"
 
 #define FETCH_WINDOW 64u                     /* objects of one caller in work at a time */
@@ -53,6 +54,8 @@ struct download {
 struct engine {
     struct pool *pool; /* moves bytes */
     struct pool *asks; /* asks sources what they have: short requests that must not wait behind long ones */
+    struct answers *answers;
+    uint8_t pick_key[16]; /* random: which object of a prefix proves the right to it */
     uint64_t part_size;
     /* under the pool's lock */
     struct {

@@ -114,6 +114,7 @@ static void job_run(struct job *job)
     _cleanup_(closep) int fd = -1;
     if (job->loop->run(job->loop->context, &view, &result, &err) == 0)
         fd = wire_result_seal(&result, &err);
+    fill_result_deinit(&result);
     /* What was fetched in the end is counted by the other side. */
     pthread_mutex_lock(&job->loop->locked.mutex);
     progress_report_locked(job->loop, job);

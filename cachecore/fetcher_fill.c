@@ -36,24 +36,39 @@ static void reap_now_and_then(struct store *store, struct store *local)
         store_partials_reap(local, REAP_AGE_S, &ignored);
 }
 
+struct opening {
+    const struct fetcher_job *job;
+    struct fill_stores stores;
+};
+
+static int stores_open(void *context, struct fill_stores *out, struct err *err)
+{
+    struct opening *opening = context;
+    const struct fetcher_job *job = opening->job;
+    struct fill_stores *stores = &opening->stores;
+    stores->store = store_open(job->store_fd, job->order->node, NULL, err);
+    if (!stores->store)
+        return err_prefix(err, "store");
+    if (job->local_store_fd >= 0) {
+        stores->local_store = store_open(job->local_store_fd, job->order->node, NULL, err);
+        if (!stores->local_store)
+            return err_prefix(err, "node-local store");
+    }
+    *out = *stores;
+    return 0;
+}
+
 int fetcher_fill(void *context, const struct fetcher_job *job, struct fill_result *out, struct err *err)
 {
     struct inputs inputs = {.items = NULL};
-    struct fill_request request = {.inputs = NULL};
+    struct opening opening = {.job = job};
+    struct fill_request request = {.open = stores_open, .open_context = &opening};
     if (request_fill(job, &inputs, &request, err) != 0)
         return -1;
-    _cleanup_(store_freep) struct store *store = store_open(job->store_fd, job->order->node, NULL, err);
-    if (!store)
-        return err_prefix(err, "store");
-    _cleanup_(store_freep) struct store *local = NULL;
-    if (job->local_store_fd >= 0) {
-        local = store_open(job->local_store_fd, job->order->node, NULL, err);
-        if (!local)
-            return err_prefix(err, "node-local store");
-    }
-    request.store = store;
-    request.local_store = local;
     int failed = fill_run(context, &request, job->arena, job->progress, out, job->cancel, err);
-    reap_now_and_then(store, local);
+    if (opening.stores.store)
+        reap_now_and_then(opening.stores.store, opening.stores.local_store);
+    store_free(opening.stores.store);
+    store_free(opening.stores.local_store);
     return failed;
 }

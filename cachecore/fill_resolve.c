@@ -1,196 +1,146 @@
 #include <string.h>
 
-#include "base/clock.h"
 #include "cachecore/fill_internal.h"
-
-#define RESOLVE_MS 180000
-
-int fill_item_error(const struct fill *fill, size_t index, struct err *err)
-{
-    return err_prefix(err, "input %zu (%s)", index + 1, fill->items[index].input->url.display);
-}
-
-/* --- the list --- */
-
-struct list_job {
-    struct fill *fill;
-    const struct url *url;
-    const struct source *source;
-    struct str text;
-};
-
-static int list_sink(void *context, const struct http_response *response, const void *data, size_t len, struct err *err)
-{
-    struct list_job *job = context;
-    (void)err;
-    if (response->status == 200 && len > 0)
-        str_append(&job->text, data, len);
-    return 0;
-}
-
-static int list_get(struct list_job *job, struct source_call *call, struct arena *arena,
-                    const struct source_object *found, struct err *err)
-{
-    const struct source_range whole = {.now_s = clock_wall_s()};
-    struct http_request request;
-    struct http_response response;
-    if (job->source->authorize(call, found, &whole, arena, &request, err) != 0)
-        return -1;
-    request.body_max = INPUTS_BYTES_MAX;
-    if (http_perform(call->http, &request, list_sink, job, &response, call->cancel, err) != 0)
-        return -1;
-    return response.status == 200 ? 0 : source_status_error(&response, found->display, err);
-}
-
-static struct source_asking asking_make(const struct fill *fill, const struct source *source, const struct url *url,
-                                        struct pool_worker *worker)
-{
-    const struct source_context *context = &fill->request->context;
-    const struct http_rules rules = fetch_rules(context);
-    return (struct source_asking){
-        .source = source,
-        .host = url->host,
-        .call = {.context = context, .http = pool_worker_http(worker, &rules), .cancel = fill->cancel},
-        .deadline_ms = clock_monotonic_ms() + RESOLVE_MS};
-}
-
-static int list_run(struct pool_worker *worker, void *context, size_t index, struct err *err)
-{
-    (void)index;
-    struct list_job *job = context;
-    _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
-    struct source_asking asking = asking_make(job->fill, job->source, job->url, worker);
-    struct source_object found;
-    if (source_resolve(&asking, job->url, arena, &found, err) != 0)
-        return -1;
-    if (found.size_is_known && found.size > INPUTS_BYTES_MAX)
-        return err_set(err, ERR_INVALID, "the list has %llu bytes, at most %u are read", (unsigned long long)found.size,
-                       INPUTS_BYTES_MAX);
-    if (source_call_begin(job->source, job->url->host, &asking.call, err) != 0)
-        return -1;
-    int result = list_get(job, &asking.call, arena, &found, err);
-    source_call_end(&asking.call);
-    return result;
-}
-
-static int source_allowed(const struct fill *fill, const struct url *url, struct err *err)
-{
-    const struct class *class = fill->request->context.class;
-    if (class_allows_source(class, url->canonical))
-        return 0;
-    return err_set(err, ERR_DENIED, "class %s does not allow this source; its allowedSources are %s", class->name,
-                   class->allowed_sources ? class->allowed_sources : "all");
-}
-
-static int list_fetch(struct fill *fill, const struct url *url, struct err *err)
-{
-    struct list_job job = {.fill = fill, .url = url};
-    size_t failed;
-    job.source = source_allowed(fill, url, err) == 0 ? source_for(url, err) : NULL;
-    int result = job.source ? pool_each(fill->engine->asks, 1, list_run, &job, fill->cancel, &failed, err) : -1;
-    if (result == 0)
-        result = inputs_parse(fill->arena, job.text.data ? job.text.data : "", job.text.len, &fill->inputs, err);
-    str_deinit(&job.text);
-    return result;
-}
-
-int fill_list(struct fill *fill, struct err *err)
-{
-    const char *from = fill->request->inputs_from;
-    struct url url;
-    if (!from) {
-        fill->inputs = *fill->request->inputs;
-        return 0;
-    }
-    if (url_parse(fill->arena, from, strlen(from), &url, err) != 0)
-        return err_prefix(err, "inputsFrom");
-    return list_fetch(fill, &url, err) == 0 ? 0 : err_prefix(err, "inputsFrom (%s)", url.display);
-}
-
-/* --- the items --- */
-
-static int item_make(const struct fill *fill, const struct input *input, struct fill_item *out, struct err *err)
-{
-    *out = (struct fill_item){.input = input};
-    if (source_allowed(fill, &input->url, err) != 0)
-        return -1;
-    if (input->is_prefix)
-        return err_set(err, ERR_UNSUPPORTED, "prefixes and globs are not supported yet; name single objects");
-    out->source = source_for(&input->url, err);
-    return out->source ? 0 : -1;
-}
-
-int fill_items(struct fill *fill, struct err *err)
-{
-    uint64_t max_files = fill->request->max_files;
-    fill->count = fill->inputs.count;
-    if (fill->count == 0)
-        return err_set(err, ERR_INVALID, "the list of inputs is empty");
-    if (max_files > 0 && fill->count > max_files)
-        return err_set(err, ERR_EXHAUSTED, "the volume has %zu files, its class allows %llu", fill->count,
-                       (unsigned long long)max_files);
-    fill->items = arena_calloc(fill->arena, fill->count, sizeof(*fill->items));
-    for (size_t i = 0; i < fill->count; i++) {
-        if (item_make(fill, &fill->inputs.items[i], &fill->items[i], err) != 0)
-            return fill_item_error(fill, i, err);
-    }
-    atomic_store(&fill->progress->inputs, (uint32_t)fill->count);
-    return 0;
-}
-
-/* --- what they are now --- */
 
 static const char *keep(struct arena *arena, const char *text)
 {
     return text ? arena_strdup(arena, text) : NULL;
 }
 
-static void found_keep(struct arena *arena, const struct source_object *from, struct source_object *to)
+/* What everybody with this very question has himself is not kept: a signature stays with who was given it. */
+static const char *request_url_keep(const struct source_object *found, const char *query, struct answer *out)
 {
+    size_t query_len = query ? strlen(query) : 0;
+    size_t len = strlen(found->request_url);
+    out->is_url_cut = query_len > 0 && len > query_len && str_ends_with(found->request_url, query);
+    return arena_strndup(out->arena, found->request_url, out->is_url_cut ? len - query_len : len);
+}
+
+static void found_keep(const struct source_object *from, const char *query, struct answer *out)
+{
+    struct source_object *to = &out->found;
     *to = *from;
-    to->kind = keep(arena, from->kind);
-    to->authority = keep(arena, from->authority);
-    to->canonical = keep(arena, from->canonical);
-    to->display = keep(arena, from->display);
-    to->request_url = keep(arena, from->request_url);
-    to->validator = keep(arena, from->validator);
-    to->etag = keep(arena, from->etag);
-    to->version_id = keep(arena, from->version_id);
-    to->region = keep(arena, from->region);
+    to->kind = keep(out->arena, from->kind);
+    to->authority = keep(out->arena, from->authority);
+    to->canonical = keep(out->arena, from->canonical);
+    to->display = keep(out->arena, from->display);
+    to->request_url = request_url_keep(from, query, out);
+    to->validator = keep(out->arena, from->validator);
+    to->etag = keep(out->arena, from->etag);
+    to->version_id = keep(out->arena, from->version_id);
+    to->region = keep(out->arena, from->region);
+    out->is_private = str_starts_with(from->validator, "unversioned:");
 }
 
-static void item_found(struct fill *fill, struct fill_item *item, const struct source_object *found)
+/* Was it the source that did not answer, or a service on the way to it? */
+struct resolving {
+    const struct fill_item *item;
+    struct arena *arena;
+    struct source_object found;
+    bool is_asked;
+};
+
+static int resolve_question(const struct source_call *call, void *context, struct err *err)
 {
-    char identity[SHA256_HEX] = "";
-    if (!found->validator_is_strong)
-        identity_id(fill->request->context.identity, identity);
-    pool_lock(fill->engine->asks);
-    found_keep(fill->arena, found, &item->found);
-    pool_unlock(fill->engine->asks);
-    object_id(found->kind, found->authority, found->canonical, found->validator, identity, item->object);
-    item->is_resolved = true;
-    item->has_list = item->is_complete = item->size_learned = false;
+    struct resolving *resolving = context;
+    const struct fill_item *item = resolving->item;
+    resolving->is_asked = true;
+    return item->source->resolve(call, &item->input->url, resolving->arena, &resolving->found, err);
 }
 
-static int resolve_run(struct pool_worker *worker, void *context, size_t index, struct err *err)
+static int object_ask(const struct fill *fill, const struct fill_item *item, struct pool_worker *worker,
+                      struct answer_asking *asking)
+{
+    _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
+    const struct url *url = &item->input->url;
+    const struct source_asking how = fill_asking(fill, item->source, url, worker);
+    struct resolving resolving = {.item = item, .arena = arena};
+    int result = source_ask(&how, resolve_question, &resolving, &asking->err);
+    if (result == 0)
+        found_keep(&resolving.found, url->query, asking->answer);
+    asking->is_unreachable = resolving.is_asked && asking->err.code == ERR_UNAVAILABLE;
+    return result;
+}
+
+static void asked_or_not(const struct fill *fill, const struct fill_item *item, struct pool_worker *worker,
+                         struct answer_asking *asking)
+{
+    asking->answer = answer_new();
+    int result = item->input->is_prefix ? fill_prefix_ask(fill, item, asking) : object_ask(fill, item, worker, asking);
+    if (result == 0)
+        return;
+    answers_put(fill->engine->answers, asking->answer);
+    asking->answer = NULL;
+}
+
+static void item_take_object(struct fill *fill, struct fill_item *item)
+{
+    const struct source_object *found = &item->answer->found;
+    item->found = *found;
+    if (item->answer->is_url_cut) {
+        pool_lock(fill->engine->asks); /* others of this fill use its arena */
+        item->found.request_url = arena_printf(fill->arena, "%s%s", found->request_url, item->input->url.query);
+        pool_unlock(fill->engine->asks);
+    }
+    fill_object_id(fill, found, found->validator, item->object);
+}
+
+static void item_take(struct fill *fill, struct fill_item *item, const struct answer_asking *asking)
+{
+    answers_put(fill->engine->answers, item->answer);
+    item->answer = asking->answer;
+    item->is_resolved = true;
+    item->has_list = item->is_looked_at = item->is_complete = item->size_learned = false;
+    if (!item->answer->is_list)
+        item_take_object(fill, item);
+    else if (!item->answer->is_faded)
+        fill_take_list(item);
+}
+
+/* A source that cannot be reached is no refusal: what it said lately may count, if the class says so. */
+static int item_ask(struct fill *fill, struct fill_item *item, struct pool_worker *worker, struct err *err)
+{
+    struct answers *answers = fill->engine->answers;
+    struct answer_asking asking = {
+        .question = &item->question, .must_be_fresh = item->must_be_fresh, .cancel = fill->cancel};
+    if (answers_begin(answers, &asking) == ANSWER_ASK) {
+        asked_or_not(fill, item, worker, &asking);
+        answers_end(answers, &asking);
+    }
+    if (!asking.answer && asking.is_unreachable && !item->must_be_fresh)
+        asking.answer = answers_recall(answers, &item->question);
+    if (!asking.answer) {
+        *err = asking.err;
+        return -1;
+    }
+    item_take(fill, item, &asking);
+    return 0;
+}
+
+static int object_run(struct pool_worker *worker, void *context, size_t index, struct err *err)
 {
     struct fill *fill = context;
     struct fill_item *item = &fill->items[index];
-    if (item->is_resolved)
-        return 0;
-    _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
-    const struct source_asking asking = asking_make(fill, item->source, &item->input->url, worker);
-    struct source_object found;
-    if (source_resolve(&asking, &item->input->url, arena, &found, err) != 0)
-        return -1;
-    item_found(fill, item, &found);
+    return item->is_resolved || item->input->is_prefix ? 0 : item_ask(fill, item, worker, err);
+}
+
+/* Listings use the asking threads themselves, so they begin on the fill's own. */
+static int prefixes_resolve(struct fill *fill, struct err *err)
+{
+    for (size_t i = 0; i < fill->count; i++) {
+        struct fill_item *item = &fill->items[i];
+        if (!item->input->is_prefix || item->is_resolved)
+            continue;
+        if (item_ask(fill, item, NULL, err) != 0)
+            return err->code == ERR_CANCELLED ? -1 : fill_item_error(fill, i, err);
+    }
     return 0;
 }
 
 int fill_resolve(struct fill *fill, struct err *err)
 {
     size_t failed;
-    if (pool_each(fill->engine->asks, fill->count, resolve_run, fill, fill->cancel, &failed, err) == 0)
-        return 0;
+    if (pool_each(fill->engine->asks, fill->count, object_run, fill, fill->cancel, &failed, err) == 0)
+        return prefixes_resolve(fill, err);
     return err->code == ERR_CANCELLED ? -1 : fill_item_error(fill, failed, err);
 }

@@ -3,8 +3,6 @@
 #include "cachecore/copy.h"
 #include "cachecore/fill_internal.h"
 
-#define LIST_MAX ((size_t)64 << 10) /* of one file's snapshot */
-
 /* The file's name in its snapshot: from the URL, so that a snapshot does not depend on where a volume puts it. */
 static const char *item_name(struct fill *fill, const struct fill_item *item)
 {
@@ -29,78 +27,81 @@ static int list_make(struct fill *fill, struct fill_item *item, struct err *err)
     return 0;
 }
 
-/* --- pins --- */
+/* --- before the download --- */
 
-/* Knowing a snapshot's id grants nothing: its object must be one that this very input could have been, for this identity. */
-static bool pin_is_of_item(const struct fill *fill, const struct fill_item *item, const struct snapshot_file *file)
-{
-    const struct source_object *found = &item->found;
-    char identity[SHA256_HEX];
-    char id[SHA256_HEX];
-    identity_id(fill->request->context.identity, identity);
-    object_id(found->kind, found->authority, found->canonical, file->validator, "", id);
-    if (strcmp(id, file->object) == 0)
-        return true;
-    object_id(found->kind, found->authority, found->canonical, file->validator, identity, id);
-    return strcmp(id, file->object) == 0;
-}
-
-static int pin_read(struct fill *fill, struct fill_item *item, struct err *err)
+/* The list behind an answer that was given a while ago, from this store. 1: read, 0: not there, -1: error. */
+static int list_restore(struct fill *fill, struct fill_item *item, struct err *err)
 {
     _cleanup_(str_deinitp) struct str text = STR_INIT;
-    struct snapshot list;
-    const char *pin = item->input->snapshot;
-    if (store_snapshot_read(fill->request->store, pin, &text, err) != 0)
+    struct answer *faded = item->answer;
+    int there = store_snapshot_find(fill->stores.store, faded->snapshot, err);
+    if (there <= 0)
+        return there;
+    if (store_snapshot_read(fill->stores.store, faded->snapshot, &text, err) != 0)
         return -1;
-    if (text.len > LIST_MAX || snapshot_parse(fill->arena, text.data, text.len, 1, &list, err) != 0 ||
-        list.count != 1 || !pin_is_of_item(fill, item, &list.files[0]))
-        return err_set(err, ERR_DENIED, "snapshot %s is not one of this input as this requester may see it", pin);
-    item->list = list;
-    memcpy(item->object, list.files[0].object, sizeof(item->object));
-    memcpy(item->snapshot, pin, sizeof(item->snapshot));
-    item->has_list = item->is_complete = true;
+    struct answer *answer = answer_new();
+    if (snapshot_parse(answer->arena, text.data, text.len, SNAPSHOT_FILES_MAX, &answer->list, err) != 0) {
+        answers_put(fill->engine->answers, answer);
+        return -1;
+    }
+    answer->is_list = true;
+    answer->base = arena_strdup(answer->arena, faded->base);
+    memcpy(answer->snapshot, faded->snapshot, sizeof(answer->snapshot));
+    answers_restore(fill->engine->answers, &item->question, answer);
+    answers_put(fill->engine->answers, faded);
+    item->answer = answer;
+    fill_take_list(item);
+    return 1;
+}
+
+/* 1: the item has its list, 0: the source has to be asked anew, -1: error. */
+static int list_look(struct fill *fill, struct fill_item *item, struct err *err)
+{
+    if (!item->answer->is_faded)
+        return 1;
+    int restored = list_restore(fill, item, err);
+    if (restored != 0)
+        return restored;
+    item->is_resolved = false;
+    item->must_be_fresh = true;
     return 0;
 }
 
-/* 1: the pinned snapshot is there and is taken, 0: not there, -1: error. */
-static int pin_look(struct fill *fill, struct fill_item *item, struct err *err)
+/* 1: known, 0: only the download will tell, -1: error. */
+static int size_look(struct fill *fill, struct fill_item *item, struct err *err)
 {
-    int there = store_snapshot_find(fill->request->store, item->input->snapshot, err);
+    if (item->found.size_is_known)
+        return 1;
+    uint64_t size;
+    int there = store_object_stat(fill->stores.store, item->object, &size, err);
     if (there <= 0)
         return there;
-    return pin_read(fill, item, err) == 0 ? 1 : -1;
+    item->found.size = size;
+    item->size_learned = true;
+    return 1;
 }
-
-static int pin_check(const struct fill_item *item, struct err *err)
-{
-    const char *pin = item->input->snapshot;
-    if (!pin || !item->has_list || strcmp(pin, item->snapshot) == 0)
-        return 0;
-    return err_set(err, ERR_NOT_FOUND,
-                   "snapshot %s is no longer in the cache, and the source has another version now (snapshot %s)", pin,
-                   item->snapshot);
-}
-
-/* --- before the download --- */
 
 static int item_look(struct fill *fill, struct fill_item *item, struct err *err)
 {
-    struct store *store = fill->request->store;
-    int pinned = item->input->snapshot ? pin_look(fill, item, err) : 0;
+    struct store *store = fill->stores.store;
+    int listed = item->answer->is_list ? list_look(fill, item, err) : 1;
+    if (listed <= 0)
+        return listed;
+    int pinned = item->input->snapshot ? fill_pin_look(fill, item, err) : 0;
     if (pinned != 0)
         return pinned < 0 ? -1 : 0;
-    if (!item->found.size_is_known) {
-        uint64_t size;
-        int there = store_object_stat(store, item->object, &size, err);
-        if (there <= 0)
-            return there;
-        item->found.size = size;
-        item->size_learned = true;
+    if (!item->answer->is_list) {
+        int known = size_look(fill, item, err);
+        if (known <= 0)
+            return known;
+        if (list_make(fill, item, err) != 0)
+            return -1;
     }
-    if (list_make(fill, item, err) != 0 || pin_check(item, err) != 0)
+    if (fill_pin_check(item, err) != 0)
         return -1;
     int complete = store_snapshot_find(store, item->snapshot, err);
     item->is_complete = complete > 0;
+    item->is_looked_at = complete >= 0;
     return complete < 0 ? -1 : 0;
 }
 
@@ -108,22 +109,14 @@ int fill_look(struct fill *fill, struct err *err)
 {
     for (size_t i = 0; i < fill->count; i++) {
         struct fill_item *item = &fill->items[i];
-        if (!item->has_list && item_look(fill, item, err) != 0)
-            return fill_item_error(fill, i, err);
+        if (!item->is_looked_at && item_look(fill, item, err) != 0)
+            return err->code == ERR_CANCELLED ? -1 : fill_item_error(fill, i, err);
     }
     return 0;
 }
 
-int fill_limits(const struct fill *fill, struct err *err)
+static int bytes_check(uint64_t bytes, uint64_t limit, struct err *err)
 {
-    uint64_t limit = fill->request->max_bytes;
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < fill->count; i++) {
-        const struct fill_item *item = &fill->items[i];
-        uint64_t size = item->has_list ? item->list.bytes : item->found.size_is_known ? item->found.size : 0;
-        if (__builtin_add_overflow(bytes, size, &bytes))
-            bytes = UINT64_MAX;
-    }
     if (limit == 0 || bytes <= limit)
         return 0;
     char has[16];
@@ -131,6 +124,23 @@ int fill_limits(const struct fill *fill, struct err *err)
     str_human_bytes(bytes, has);
     str_human_bytes(limit, may);
     return err_set(err, ERR_EXHAUSTED, "the volume's inputs take %s, its class allows %s", has, may);
+}
+
+int fill_limits(const struct fill *fill, struct err *err)
+{
+    uint64_t bytes = 0;
+    uint64_t files = 0;
+    for (size_t i = 0; i < fill->count; i++) {
+        const struct fill_item *item = &fill->items[i];
+        uint64_t size = item->has_list ? item->list.bytes : item->found.size_is_known ? item->found.size : 0;
+        files += item->has_list ? item->list.count : 1;
+        if (__builtin_add_overflow(bytes, size, &bytes))
+            bytes = UINT64_MAX;
+    }
+    if (fill->request->max_files > 0 && files > fill->request->max_files)
+        return err_set(err, ERR_EXHAUSTED, "the volume has %llu files, its class allows %llu",
+                       (unsigned long long)files, (unsigned long long)fill->request->max_files);
+    return bytes_check(bytes, fill->request->max_bytes, err);
 }
 
 /* --- after the download --- */
@@ -142,21 +152,21 @@ static int verify_run(struct pool_worker *worker, void *context, size_t index, s
     const struct fill_item *item = &fill->items[index];
     if (!item->input->sha256)
         return 0;
-    return fetch_verify(fill->engine, fill->request->store, item->object, item->input->sha256, fill->cancel, err);
+    return fetch_verify(fill->engine, fill->stores.store, item->object, item->input->sha256, fill->cancel, err);
 }
 
 static int item_settle(struct fill *fill, struct fill_item *item, struct err *err)
 {
     if (item->has_list)
         return 0;
-    int there = store_object_stat(fill->request->store, item->object, &item->found.size, err);
+    int there = store_object_stat(fill->stores.store, item->object, &item->found.size, err);
     if (there < 0)
         return -1;
     if (there == 0)
         return err_set(err, ERR_UNAVAILABLE, "the object left the store while the volume was being filled");
     item->size_learned = true;
     item->bytes_missed = item->found.size;
-    return list_make(fill, item, err) == 0 ? pin_check(item, err) : -1;
+    return list_make(fill, item, err) == 0 ? fill_pin_check(item, err) : -1;
 }
 
 int fill_settle(struct fill *fill, struct err *err)
@@ -183,7 +193,7 @@ static int item_commit(struct store *store, const struct fill_item *item, bool i
 int fill_commit(struct fill *fill, struct err *err)
 {
     for (size_t i = 0; i < fill->count; i++) {
-        if (item_commit(fill->request->store, &fill->items[i], fill->items[i].is_complete, err) != 0)
+        if (item_commit(fill->stores.store, &fill->items[i], fill->items[i].is_complete, err) != 0)
             return fill_item_error(fill, i, err);
     }
     return 0;
@@ -198,7 +208,7 @@ static int local_present(void *context, const char *object, uint64_t size, struc
 
 static int local_plan(struct fill *fill, struct plan *out, struct err *err)
 {
-    struct store *local = fill->request->local_store;
+    struct store *local = fill->stores.local_store;
     const struct snapshot **lists = arena_calloc(fill->arena, fill->count, sizeof(struct snapshot *));
     size_t count = 0;
     for (size_t i = 0; i < fill->count; i++) {
@@ -215,7 +225,7 @@ static int local_plan(struct fill *fill, struct plan *out, struct err *err)
 
 int fill_copy(struct fill *fill, struct err *err)
 {
-    struct store *local = fill->request->local_store;
+    struct store *local = fill->stores.local_store;
     struct plan plan = {.count = 0};
     if (local_plan(fill, &plan, err) != 0)
         return err_prefix(err, "copy to the node");
@@ -223,7 +233,7 @@ int fill_copy(struct fill *fill, struct err *err)
     atomic_store(&fill->progress->bytes_total, plan.bytes_missed);
     atomic_store(&fill->progress->stage, FILL_COPYING);
     const struct copy_config config = {.floor_bytes = store_floor_bytes(local)};
-    if (copy_objects(fill->request->store, local, plan.missing, plan.count, &config, &fill->progress->bytes_done,
+    if (copy_objects(fill->stores.store, local, plan.missing, plan.count, &config, &fill->progress->bytes_done,
                      fill->cancel, err) != 0)
         return err_prefix(err, "copy to the node");
     for (size_t i = 0; i < fill->count; i++) {

@@ -33,9 +33,17 @@ static int totals_check(const struct snapshot *const *snapshots, size_t count, c
     return 0;
 }
 
+/* Of those that are one object, the first stays: the same one everywhere. */
 static int by_id(const void *a, const void *b)
 {
-    return strcmp(((const struct plan_object *)a)->object, ((const struct plan_object *)b)->object);
+    const struct plan_object *left = a;
+    const struct plan_object *right = b;
+    int order = strcmp(left->object, right->object);
+    if (order != 0)
+        return order;
+    if (left->snapshot != right->snapshot)
+        return left->snapshot < right->snapshot ? -1 : 1;
+    return left->file < right->file ? -1 : left->file > right->file;
 }
 
 /* Equal sizes in the order of their ids: the same plan everywhere. */
@@ -56,7 +64,8 @@ static struct plan_object *objects_collect(struct arena *arena, const struct sna
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < snapshots[i]->count; j++) {
             const struct snapshot_file *file = &snapshots[i]->files[j];
-            objects[used++] = (struct plan_object){.object = file->object, .size = file->size};
+            objects[used++] = (struct plan_object){
+                .object = file->object, .size = file->size, .snapshot = (uint32_t)i, .file = (uint32_t)j};
         }
     }
     return objects;

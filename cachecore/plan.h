@@ -9,6 +9,7 @@
 struct plan_object {
     const char *object; /* borrowed from the snapshots */
     uint64_t size;
+    uint32_t snapshot, file; /* where it stands first: a place in the list of snapshots, and in its files */
 };
 
 struct plan {

@@ -25,6 +25,7 @@ struct fetch_run {
     const struct tool_fetch_options *options;
     struct store *store;
     struct arena *arena;
+    struct engine *engine;
     struct fill_progress progress;
     struct fill_result result;
     struct err err;
@@ -40,6 +41,14 @@ static void on_signal(int number)
     atomic_store(&interrupted, true);
 }
 
+static int store_lend(void *context, struct fill_stores *out, struct err *err)
+{
+    const struct fetch_run *run = context;
+    (void)err;
+    out->store = run->store;
+    return 0;
+}
+
 static void *fetch_thread(void *argument)
 {
     struct fetch_run *run = argument;
@@ -52,14 +61,14 @@ static void *fetch_thread(void *argument)
     digest_sha256_hex(options->into, strlen(options->into), volume);
     const struct fill_request request = {.inputs = &inputs,
                                          .context = {.class = &options->class, .identity = identity, .volume = volume},
-                                         .store = run->store,
+                                         .open = store_lend,
+                                         .open_context = run,
                                          .max_bytes = options->class.max_bytes,
                                          .max_files = options->class.max_files};
-    struct engine *engine = engine_new(&(struct engine_config){.transfers = 0});
     run->outcome = inputs_parse(run->arena, options->inputs.data, options->inputs.len, &inputs, &run->err);
     if (run->outcome == 0)
-        run->outcome = fill_run(engine, &request, run->arena, &run->progress, &run->result, &interrupted, &run->err);
-    engine_free(engine);
+        run->outcome =
+            fill_run(run->engine, &request, run->arena, &run->progress, &run->result, &interrupted, &run->err);
     while (write(run->ended, &one, sizeof(one)) < 0 && errno == EINTR)
         continue;
     return NULL;
@@ -121,15 +130,34 @@ static struct store *tool_store(const struct tool_fetch_options *options, int in
     return store;
 }
 
+static int file_place(const struct fetch_run *run, int into, const char *path, const struct snapshot_file *file,
+                      struct err *err)
+{
+    if (str_starts_with(path, STORE_NAME "/"))
+        return err_set(err, ERR_INVALID, "'%s' would go into the cache itself", path);
+    _cleanup_(closep) int object = store_object_open(run->store, file->object, err);
+    return object >= 0 ? tool_place(into, path, object, file->mtime_s, err) : -1;
+}
+
+static int input_place(const struct fetch_run *run, int into, const struct fill_input_result *input, struct err *err)
+{
+    const char *slash = input->place[0] ? "/" : "";
+    for (size_t i = 0; i < input->list.count; i++) {
+        const struct snapshot_file *file = &input->list.files[i];
+        _cleanup_(str_deinitp) struct str path = STR_INIT;
+        str_append_text(&path, input->place);
+        if (!input->is_file)
+            str_printf(&path, "%s%s", slash, file->path);
+        if (file_place(run, into, path.data, file, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int files_place(const struct fetch_run *run, int into, struct err *err)
 {
     for (size_t i = 0; i < run->result.count; i++) {
-        const struct fill_input_result *input = &run->result.inputs[i];
-        const struct snapshot_file *file = &input->list.files[0];
-        if (str_starts_with(input->place, STORE_NAME "/"))
-            return err_set(err, ERR_INVALID, "'%s' would go into the cache itself", input->place);
-        _cleanup_(closep) int object = store_object_open(run->store, file->object, err);
-        if (object < 0 || tool_place(into, input->place, object, file->mtime_s, err) != 0)
+        if (input_place(run, into, &run->result.inputs[i], err) != 0)
             return -1;
     }
     return 0;
@@ -138,14 +166,29 @@ static int files_place(const struct fetch_run *run, int into, struct err *err)
 static void summary_print(const struct fetch_run *run, int64_t took_ms)
 {
     uint64_t bytes = 0;
+    size_t files = 0;
     char all[16];
     char fetched[16];
-    for (size_t i = 0; i < run->result.count; i++)
+    for (size_t i = 0; i < run->result.count; i++) {
         bytes += run->result.inputs[i].list.bytes;
+        files += run->result.inputs[i].list.count;
+    }
     str_human_bytes(bytes, all);
     str_human_bytes(atomic_load(&run->progress.bytes_fetched), fetched);
-    printf("%zu file%s, %s, of which %s downloaded, in %.1f s\n", run->result.count, run->result.count == 1 ? "" : "s",
-           all, fetched, (double)took_ms / 1000);
+    printf("%zu file%s, %s, of which %s downloaded, in %.1f s\n", files, files == 1 ? "" : "s", all, fetched,
+           (double)took_ms / 1000);
+}
+
+static int fetch_finish(const struct fetch_run *run, int into, int64_t start_ms, struct err *err)
+{
+    if (run->outcome != 0) {
+        *err = run->err;
+        return -1;
+    }
+    if (files_place(run, into, err) != 0)
+        return -1;
+    summary_print(run, clock_monotonic_ms() - start_ms);
+    return 0;
 }
 
 static int fetch_all(const struct tool_fetch_options *options, struct arena *arena, struct err *err)
@@ -158,21 +201,17 @@ static int fetch_all(const struct tool_fetch_options *options, struct arena *are
     if (!store)
         return -1;
     _cleanup_(closep) int ended = eventfd(0, EFD_CLOEXEC);
-    struct fetch_run run = {.options = options, .store = store, .arena = arena, .ended = ended};
+    _cleanup_(engine_freep) struct engine *engine = engine_new(&(struct engine_config){.transfers = 0});
+    struct fetch_run run = {.options = options, .store = store, .arena = arena, .engine = engine, .ended = ended};
     pthread_t thread;
     int result = pthread_create(&thread, NULL, fetch_thread, &run);
     if (result != 0)
         return err_set_errno(err, ERR_NONE, result, "cannot start a thread");
     progress_follow(&run);
     pthread_join(thread, NULL);
-    if (run.outcome != 0) {
-        *err = run.err;
-        return -1;
-    }
-    if (files_place(&run, into, err) != 0)
-        return -1;
-    summary_print(&run, clock_monotonic_ms() - start_ms);
-    return 0;
+    result = fetch_finish(&run, into, start_ms, err);
+    fill_result_deinit(&run.result);
+    return result;
 }
 
 static int exit_status(enum err_code code)

@@ -28,7 +28,8 @@ WORK = pathlib.Path(os.environ["SC_WORK"])
 DRIVER = "csi.sharedcache.io"
 NON_FINAL = (Code.ABORTED, Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED)
 MODE = csi_pb2.VolumeCapability.AccessMode
-LOOPBACK = {"allowedAddresses": "127.0.0.0/8"}
+# Tests change what a source has and publish again at once: answers of before must not count.
+LOOPBACK = {"allowedAddresses": "127.0.0.0/8", "answerTTL": "0s"}
 SERVICES = {"GetPluginInfo": "Identity", "GetPluginCapabilities": "Identity", "Probe": "Identity", "CreateVolume": "Controller",
             "DeleteVolume": "Controller", "ValidateVolumeCapabilities": "Controller", "ControllerGetCapabilities": "Controller"}
 

@@ -33,9 +33,11 @@ struct run {
     struct fixture *fixture;
     struct store *store;
     struct engine *engine;
+    const struct secret_map *secrets; /* NULL: nobody's */
     char *inputs;
     char *inputs_from;
     struct store *local;
+    unsigned opened; /* times that the store was asked for */
     uint64_t max_bytes, max_files;
     atomic_bool cancel;
     struct fill_progress progress;
@@ -81,6 +83,7 @@ static inline int fixture_setup(void **state)
     fixture->origin = origin_start();
     class_default(&fixture->class);
     fixture->class.allowed_addresses = "127.0.0.0/8";
+    fixture->class.answer_ttl_s = 0; /* tests change what the origin has, and ask again at once */
     fixture->data = fixture_bytes(1);
     fixture->other = fixture_bytes(2);
     *state = fixture;
@@ -133,22 +136,30 @@ static inline struct run *run_new(struct fixture *fixture, const char *text)
     return run;
 }
 
+static inline int run_open(void *context, struct fill_stores *out, struct err *err)
+{
+    struct run *run = context;
+    (void)err;
+    run->opened++;
+    *out = (struct fill_stores){.store = run->store, .local_store = run->local};
+    return 0;
+}
+
 static inline void *run_fill(void *argument)
 {
     struct run *run = argument;
     struct inputs inputs = {.count = 0};
     _cleanup_(identity_freep) struct identity *nobody =
-        identity_new(&(struct identity_facts){.namespace = NULL}, NULL, NULL);
+        identity_new(&(struct identity_facts){.namespace = NULL}, run->secrets, NULL);
     struct class class = run->fixture->class;
     class.max_bytes = run->max_bytes;
-    const struct fill_request request = {
-        .inputs = &inputs,
-        .inputs_from = run->inputs_from,
-        .context = {.class = &class, .identity = nobody, .volume = "00"},
-        .store = run->store,
-        .local_store = run->local,
-        .max_bytes = run->max_bytes,
-        .max_files = run->max_files};
+    const struct fill_request request = {.inputs = &inputs,
+                                         .inputs_from = run->inputs_from,
+                                         .context = {.class = &class, .identity = nobody, .volume = "00"},
+                                         .open = run_open,
+                                         .open_context = run,
+                                         .max_bytes = run->max_bytes,
+                                         .max_files = run->max_files};
     run->outcome = -1;
     if (run->inputs_from || inputs_parse(run->arena, run->inputs, strlen(run->inputs), &inputs, &run->err) == 0)
         run->outcome =
@@ -160,6 +171,7 @@ static inline void run_free(struct run *run)
 {
     free(run->inputs);
     free(run->inputs_from);
+    fill_result_deinit(&run->result);
     arena_free(run->arena);
     free(run);
 }
