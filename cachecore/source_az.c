@@ -237,6 +237,7 @@ static int az_authorize(const struct source_call *call, const struct source_obje
     (void)err;
     size_t count = source_range_headers(object, range, arena, headers);
     *out = (struct http_request){.display = object->display,
+                                 .takes_coding = true, /* metadata of the blob, whatever is asked for */
                                  .body_max = source_body_max(call->context, object, range->len)};
     az_request_make(call, object->request_url, range->now_s, headers, count, arena, out);
     return 0;

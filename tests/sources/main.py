@@ -24,10 +24,10 @@ MODULES = (
     "test_s3_stated",
     "test_https",
     "test_bulk",
-    "test_canary",
     "test_azure_client",
     "test_azure",
     "test_google",
+    "test_canary",
 )
 
 # Secrets that tests of the integration suite have always used.

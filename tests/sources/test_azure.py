@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import gzip
 import hashlib
 
 from azure_entra import AUDIENCE
@@ -23,9 +24,9 @@ def published(azure, inputs, storage_class="azure", secrets=None, **options):
     made.unpublish()
 
 
-def refused(azure, code, inputs, *words, storage_class="azure", secrets=None, **options):
+def refused(azure, code, inputs, *words, storage_class="azure", secrets=None, target="x", **options):
     made, secrets = pod(azure, name="azure-refused", **options), secrets or {}
-    return made.final(code, lambda: made.publish(f"{inputs} -> x", storageClass=storage_class, secrets=secrets), "input 1|inputs line 1", *words,
+    return made.final(code, lambda: made.publish(f"{inputs} -> {target}", storageClass=storage_class, secrets=secrets), "input 1|inputs line 1", *words,
                       absent=[value for value in secrets.values() if len(value) > 40])
 
 
@@ -62,9 +63,13 @@ def large(world):
 @test("azure key empty-blob-and-stored-encoding")
 def empty(world):
     azure = azure_world(world)
+    from azure.storage.blob import ContentSettings
     azure.put("empty", b"")
-    with published(azure, url("empty"), secrets=azure.key_secret) as made:
-        need(made.read("empty") == b"", "contents")
+    packed = gzip.compress(b"stored packed" * 100)
+    azure.put("packed", packed, content_settings=ContentSettings(content_encoding="gzip"))
+    with published(azure, f"{url('empty')}\n{url('packed')}", secrets=azure.key_secret) as made:
+        need(made.read("empty") == b"", "contents of nothing")
+        need(made.read("packed") == packed, "the bytes are those that are stored")
 
 
 @test("azure key wrong-or-of-another-account")
