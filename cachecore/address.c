@@ -203,20 +203,50 @@ static const char *bytes_refusal(const struct address_rules *rules, uint8_t byte
     return allowed ? NULL : port_refusal(port);
 }
 
-const char *address_refusal(const struct address_rules *rules, const struct sockaddr *address, socklen_t len)
+/* False: of another family than IPv4 and IPv6. */
+static bool address_read(const struct sockaddr *address, socklen_t len, uint8_t bytes[16], uint16_t *port)
 {
-    uint8_t bytes[16];
     if (address->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
         struct sockaddr_in ipv4;
         memcpy(&ipv4, address, sizeof(ipv4));
         map_ipv4((const uint8_t *)&ipv4.sin_addr, bytes);
-        return rules->all ? NULL : bytes_refusal(rules, bytes, ntohs(ipv4.sin_port));
+        *port = ntohs(ipv4.sin_port);
+        return true;
     }
     if (address->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
         struct sockaddr_in6 ipv6;
         memcpy(&ipv6, address, sizeof(ipv6));
-        memcpy(bytes, &ipv6.sin6_addr, sizeof(bytes));
-        return rules->all ? NULL : bytes_refusal(rules, bytes, ntohs(ipv6.sin6_port));
+        memcpy(bytes, &ipv6.sin6_addr, sizeof(ipv6.sin6_addr));
+        *port = ntohs(ipv6.sin6_port);
+        return true;
     }
-    return "an address of an unknown family";
+    return false;
+}
+
+const char *address_refusal(const struct address_rules *rules, const struct sockaddr *address, socklen_t len)
+{
+    uint8_t bytes[16];
+    uint16_t port;
+    if (!address_read(address, len, bytes, &port))
+        return "an address of an unknown family";
+    return rules->all ? NULL : bytes_refusal(rules, bytes, port);
+}
+
+bool address_is_private(const struct sockaddr *address, socklen_t len)
+{
+    static const char *const own[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"};
+    uint8_t bytes[16];
+    uint16_t port;
+    bool is_own = false;
+    if (!address_read(address, len, bytes, &port))
+        return false;
+    if (address->sa_family == AF_INET6 && cidr_holds("::ffff:0:0/96", bytes))
+        return false;
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        is_own = is_own || cidr_holds(own[i], bytes);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        if (refused[i].exact && cidr_holds(refused[i].cidr, bytes))
+            return false;
+    }
+    return is_own;
 }

@@ -34,3 +34,7 @@ int address_rules_parse(const char *text, struct address_rules *out, struct err 
 
 /* NULL: a socket may be opened. Else why not, for a message: "a loopback address". Other families than IPv4 and IPv6 are refused. */
 const char *address_refusal(const struct address_rules *rules, const struct sockaddr *address, socklen_t len);
+
+/* Of a network of one's own (RFC 1918, RFC 4193, RFC 6598), and no metadata or credential service: where private endpoints of clouds are. Forms
+ * that embed an IPv4 address are none. */
+bool address_is_private(const struct sockaddr *address, socklen_t len);

@@ -15,6 +15,7 @@
 #include "cachecore/http_hop.h"
 #include "cachecore/http_memory.h"
 #include "cachecore/http_redirect.h"
+#include "cachecore/provider.h"
 
 #define BUFFER_SIZE (256L << 10)
 #define LOW_SPEED_BYTES 1024L
@@ -73,6 +74,13 @@ int64_t http_retry_after_s(const struct http *http)
     return http->retry_after_s;
 }
 
+/* A cloud's own network may have its stores at private addresses; who answers there is proved by the certificate. */
+static bool is_private_endpoint(const struct hop *hop, const struct curl_sockaddr *address)
+{
+    return strcmp(hop->url.scheme, "https") == 0 && hop->url.port == 443 && provider_host_is_known(hop->url.host) &&
+           address_is_private(&address->addr, address->addrlen);
+}
+
 /* Every socket is opened here. A proxy is the admin's choice, and names are then resolved by it. */
 static curl_socket_t on_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -80,7 +88,7 @@ static curl_socket_t on_open_socket(void *context, curlsocktype purpose, struct 
     const struct http *http = hop->http;
     (void)purpose;
     const char *refusal = http->proxy ? NULL : address_refusal(&http->addresses, &address->addr, address->addrlen);
-    if (refusal) {
+    if (refusal && !is_private_endpoint(hop, address)) {
         hop->refusal = refusal;
         return CURL_SOCKET_BAD;
     }

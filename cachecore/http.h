@@ -2,7 +2,9 @@
  * HTTP by libcurl: the only file that sees it. One request at a time on a handle that keeps its connections; blocking, with
  * cancellation. TLS verified, always; HTTP/1.1; redirects are followed here, few, never from https to http, and credentials
  * are dropped on another host. Every socket is opened by one function that checks the resolved address against the rules
- * (deny: link-local, loopback, private, metadata, unspecified, multicast, all IPv4-mapped forms; allow: CIDRs of the class).
+ * (deny: link-local, loopback, private, metadata, unspecified, multicast, all IPv4-mapped forms; allow: CIDRs of the class, and for
+ * https to port 443 of a cloud's own names (cachecore/provider.h) private addresses). Behind a proxy, which resolves names itself, only
+ * addresses that stand in a URL are checked.
  */
 #pragma once
 

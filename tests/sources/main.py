@@ -27,6 +27,7 @@ MODULES = (
     "test_azure_client",
     "test_azure",
     "test_google",
+    "test_private_endpoints",
     "test_canary",
 )
 
