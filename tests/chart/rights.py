@@ -18,6 +18,7 @@ KUBELET = pathlib.Path("/mnt/kubelet")
 VALUES = {
     "kubeletDir": str(KUBELET),
     "node": {"startupTaint": {"enabled": True}},
+    "csiDriver": {"tokenRequests": [{"audience": "sts.amazonaws.com"}]},
     "storageClasses": [{"name": CLASS, "parameters": {"allowedAddresses": "127.0.0.0/8"}}],
 }
 
@@ -132,7 +133,14 @@ class Node:
     def log(self):
         return self.program.log.read_text() if self.program.log.exists() else ""
 
-    def publish(self, url, pod="rights-pod"):
+    def tokens(self):
+        """What kubelet brings with a volume, for the driver's tokenRequests; a file with it."""
+        path = WORK / "pod.tokens"
+        token = self.rights.plane.kubectl("create", "token", "default", "--namespace", NAMESPACE, "--audience", "sts.amazonaws.com").strip()
+        path.write_text(json.dumps({"sts.amazonaws.com": {"token": token, "expirationTimestamp": "2099-01-01T00:00:00Z"}}))
+        return f"--secret=csi.storage.k8s.io/serviceAccount.tokens=@{path}"
+
+    def publish(self, url, *more, pod="rights-pod"):
         """As kubelet does for an inline volume; the finished process of the client."""
         target = KUBELET / "pods" / pod / "volumes/kubernetes.io~csi/inputs/mount"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +149,7 @@ class Node:
         common = [f"--volume-id={volume}", f"--target-path={target}"]
         done = run(BINARY, "csi", self.socket, "NodePublishVolume", *common, "--ephemeral", f"--pod-namespace={NAMESPACE}",
                    f"--pod-name={pod}", f"--pod-uid={uid}", "--service-account=default", f"--attribute=storageClass={CLASS}",
-                   f"--attribute=inputs={url}", "--timeout=30s", check=False)
+                   f"--attribute=inputs={url}", "--timeout=30s", *more, check=False)
         data = target / url.rsplit("/", 1)[1]
         content = data.read_bytes() if done.returncode == 0 and data.exists() else None
         run(BINARY, "csi", self.socket, "NodeUnpublishVolume", *common)

@@ -77,6 +77,8 @@ def enough(plane):
         wait_until(lambda: events(plane, "InputReady"), 15, lambda: f"an event on the pod:\n{node.log()}")
         fail_twice(plane, node, url)
         wait_until(lambda: events(plane, "InputDownloadFailed")[0].get("count", 1) > 1, 15, lambda: f"the event is renewed:\n{node.log()}")
+        done, _ = node.publish(url.replace("file.bin", "auth/file.bin"), node.tokens())
+        need("401" in done.stdout + done.stderr and "annotations" not in done.stdout + done.stderr, f"{done.stdout}{done.stderr}")
         need("orbidden" not in node.log() and "level=error" not in node.log(), node.log())
 
 
@@ -143,6 +145,13 @@ def driver_is_not_read(plane, node, url):
     says(node, "csidriver_not_read", "csidrivers", "lacks the rule")
 
 
+def annotations_are_not_read(plane, node, url):
+    """A refusal says why the pod may have been nobody."""
+    del plane
+    done, content = node.publish(url.replace("file.bin", "auth/file.bin"), node.tokens())
+    need(content is None and "annotations of ServiceAccounts are not used" in done.stdout + done.stderr, f"{done.stdout}{done.stderr}")
+
+
 def event_fails(plane, node, url):
     plane.kubectl("delete", "events", "--all", "--namespace", NAMESPACE)
     node.publish(url)
@@ -175,6 +184,7 @@ def taint_stays(plane, node, url):
 OPERATIONS = {
     ("storage.k8s.io", "storageclasses", "get"): class_fails,
     ("storage.k8s.io", "csidrivers", "get"): driver_is_not_read,
+    ("", "serviceaccounts", "get"): annotations_are_not_read,
     ("", "events", "create"): event_fails,
     ("", "events", "patch"): event_is_not_renewed,
     ("storage.k8s.io", "csinodes", "get"): taint_stays,

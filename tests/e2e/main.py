@@ -12,7 +12,7 @@ import harness
 import world as world_module
 from harness import Case, log, report
 
-MODULES = ("cases_volumes", "cases_faults", "cases_time", "cases_upheaval")
+MODULES = ("cases_volumes", "cases_identity", "cases_faults", "cases_time", "cases_upheaval")
 WORKERS = 6
 SYSCTLS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
 

@@ -4,6 +4,8 @@ import os
 import pathlib
 import subprocess
 
+import aws_sts
+import cases_identity
 import harness
 import image
 import nginx
@@ -27,9 +29,11 @@ def values(world, level="info"):
     """What an administrator of this cluster writes. The share is a directory of the node: no kernel client of NFS is here."""
     share = {"shareType": "local", "share": str(SHARE), **LOOPBACK}
     classes = {"direct": share, "copy": {**share, "copyPolicy": "copy"}, "own-disk": LOOPBACK, "strict": {},
-               "buckets": {**share, "s3Endpoint": world.s3.endpoint, "s3Region": s3.REGION}}
+               "buckets": {**share, "s3Endpoint": world.s3.endpoint, "s3Region": s3.REGION},
+               "by-token": {**share, **world.token_service.parameters()}}
     return {"storageClasses": [{"name": name, "parameters": parameters} for name, parameters in classes.items()],
             "node": {"localShares": [str(SHARE)], "startupTaint": {"enabled": True}}, "log": {"level": level},
+            "csiDriver": {"tokenRequests": [{"audience": aws_sts.AUDIENCE, "expirationSeconds": 3600}]},
             "test": {"inputs": world.file("helm-test", b"helm test"), "storageClass": "direct"}}
 
 
@@ -41,7 +45,7 @@ class World:
         image.busybox_image(archives[0], harness.BUSYBOX)
         image.program_image(archives[1], PROVISIONER, harness.need_program("csi-provisioner"))
         self.cluster = node.Cluster(WORK / "cluster", archives, [{"key": STARTUP_TAINT, "effect": "NoSchedule"}])
-        self.nginx = self.s3 = self.api = None
+        self.nginx = self.s3 = self.token_service = self.api = None
         self.taints_before, self.notes = [], []
 
     def start(self):
@@ -51,6 +55,7 @@ class World:
         self.nginx = nginx.Nginx(WORK / "nginx", self.root, slow_rate=SLOW_RATE)
         self.s3 = s3.VersityGateway(WORK / "s3")
         self.s3.make_bucket("data")
+        self.token_service = cases_identity.TokenService(self)
         SHARE.mkdir(mode=0o755)
         return self
 
@@ -105,7 +110,7 @@ class World:
         return "".join(line.split(" ", 3)[3] for path in files for line in path.read_text(errors="replace").splitlines(keepends=True))
 
     def stop(self):
-        for server in (self.nginx, self.s3):
+        for server in (self.nginx, self.token_service, self.s3):
             if server:
                 server.stop()
         self.cluster.stop()
