@@ -145,7 +145,7 @@ static const char *origin_of(const struct credentials_request *request, const st
 int google_federation_find(const struct credentials_request *request, struct credentials **out, struct err *err)
 {
     _cleanup_(arena_wipe_freep) struct arena *arena = arena_new();
-    struct federation federation;
+    struct federation federation = {.account = NULL};
     struct google_token token;
     if (federation_read(request, arena, &federation, err) != 0 ||
         subject_exchange(request, &federation, &token, arena, err) != 0)

@@ -65,7 +65,7 @@ static int bucket_check(const char *bucket, struct err *err)
 int s3_place_find(const struct source_context *context, const struct url *url, const char *region, struct arena *arena,
                   struct s3_place *out, struct err *err)
 {
-    struct server server;
+    struct server server = {.scheme = NULL};
     if (!context->class->s3_endpoint) {
         if (bucket_check(url->host, err) != 0)
             return -1;
