@@ -169,11 +169,11 @@ def silent_unknown(world):
         started = time.monotonic()
         expect(Code.UNAVAILABLE, lambda: node.pod("first").publish(url, storageClass="api"), "cannot be read", "no whole answer within")
         took = time.monotonic() - started
-        need(4 < took < 8, f"the first took {took:.1f} s")
+        need(4 < took < 30, f"the first took {took:.1f} s")
         started = time.monotonic()
         for _ in range(10):
             expect(Code.UNAVAILABLE, lambda: node.pod("next").publish(url, storageClass="api"), "cannot be read")
-        need(time.monotonic() - started < 2, "the next ones waited, too")
+        need(time.monotonic() - started < took, "the next ones waited, too")
         api.resume()
         node.pod("later").publish_as_kubelet(url, seconds=PAUSE_S + 5, storageClass="api")
 

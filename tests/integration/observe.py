@@ -223,7 +223,7 @@ def healthz(world):
                 need(watched.ask("/metrics", timeout=1)[0] == 200, "metrics wait for the probe")
                 statuses = [each.result(10)[0] for each in answers]
             need(statuses == [500] * 10, statuses)
-            need(1 < time.monotonic() - started < 4, f"took {time.monotonic() - started:.1f} s")
+            need(1 < time.monotonic() - started < 8, f"took {time.monotonic() - started:.1f} s: one probe was not for all")
             waiting, started = fill_queue(node), time.monotonic()
             time.sleep(1.1)
             need(watched.ask("/healthz")[0] == 500 and time.monotonic() - started < 6, "cannot even connect")

@@ -121,7 +121,7 @@ def test_close_early(server):
 def test_slow(server):
     started = time.monotonic()
     need(curl(server.url("slow:10000/20000/a"))[2] == hostile.content(20000, "a"), "bytes")
-    need(1.5 < time.monotonic() - started < 3.5, "rate")
+    need(1.5 < time.monotonic() - started < 15, "rate")
 
 
 def test_gate(server):

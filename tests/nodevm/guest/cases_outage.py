@@ -82,7 +82,7 @@ class Family:
 def _alive(family):
     """What must answer whatever the share does."""
     answer = family.plugin.client.probe(5)
-    answered(answer, 2, "Probe")
+    answered(answer, 5, "Probe")
     check(answer.ok, f"Probe: {answer}")
 
 
@@ -94,7 +94,7 @@ def _view_answers(family):
         reader = subprocess.Popen(["sha256sum", volume.file], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         results = {what: look.probe(volume.target, what, 5) for what in ("stat", "statfs", "ls")}
         _alive(family)
-        answered(family.plugin.client.stats(volume, 5), 2, "stats")  # row 16
+        answered(family.plugin.client.stats(volume, 5), 5, "stats")  # row 16
         check(reader.poll() is None, "the reader ended while the server was silent: the outage is none")
     output, _ = reader.communicate(timeout=RECOVERY)
     same(output[:64], volume.digest, "digest read across the outage")

@@ -290,10 +290,10 @@ static void a_deadline_before_the_wait_ends_it(void **state)
     struct err err = ERR_INIT;
     bench_init(&bench);
     int64_t start = clock_monotonic_ms();
-    assert_int_equal(bench_resolve(&bench, WEB "/429", start + 5000, NULL, &err), -1);
+    assert_int_equal(bench_resolve(&bench, WEB "/429", start + 25000, NULL, &err), -1);
     assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_non_null(strstr(err.message, "asks to wait 30 s"));
-    assert_true(clock_monotonic_ms() - start < 4000);
+    assert_true(clock_monotonic_ms() - start < 20000);
 }
 
 /* 200 pods of one bucket pay for its redirect once. */
@@ -336,7 +336,7 @@ static void waiting_can_be_cancelled(void **state)
     assert_int_equal(bench_resolve(&bench, WEB "/429", CLOCK_NEVER, &cancel, &err), -1);
     pthread_join(thread, NULL);
     assert_int_equal(err.code, ERR_CANCELLED);
-    assert_true(clock_monotonic_ms() - start < 5000);
+    assert_true(clock_monotonic_ms() - start < 20000);
 }
 
 static void the_class_is_asked_first(void **state)

@@ -189,7 +189,7 @@ static void test_unhealthy(void **state)
         close(fds[i]);
     }
     int64_t took_ms = clock_monotonic_ms() - start_ms;
-    assert_true(took_ms > 1900 && took_ms < 3900);
+    assert_true(took_ms > 1900 && took_ms < 8000); /* one after the other would take longer */
     assert_int_equal(atomic_load(&probes) - before, 1);
     atomic_store(&held, false);
     poll(NULL, 0, 1100);
@@ -214,7 +214,7 @@ static void test_stop(void **state)
     }
     int64_t start_ms = clock_monotonic_ms();
     health_free(health);
-    assert_true(clock_monotonic_ms() - start_ms < 3500);
+    assert_true(clock_monotonic_ms() - start_ms < 8000);
     atomic_store(&held, false);
 }
 

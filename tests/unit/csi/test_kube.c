@@ -161,7 +161,7 @@ static void slow_servers_cost_the_deadline_and_no_more(void **state)
         assert_int_equal(err.code, ERR_DEADLINE);
         assert_non_null(strstr(err.message, "no whole answer within"));
         int64_t took_ms = clock_monotonic_ms() - start_ms;
-        assert_true(took_ms >= 690 && took_ms < 3000);
+        assert_true(took_ms >= 690 && took_ms < 8000);
     }
     kube_free(kube);
 }
