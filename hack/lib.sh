@@ -61,12 +61,14 @@ ended() {
   wait "$pid"
 }
 
-# Configures and builds a preset; quiet unless it fails. build_preset NAME [cmake arguments...]
+# Configures and builds a preset; quiet unless it fails. Suites that run beside each other take turns. build_preset NAME [cmake arguments...]
 build_preset() {
   local preset=$1 log
   shift
   log=$(mktemp "$SC_SCRATCH/build-$preset.XXXXXX")
-  if ! { cmake --preset "$preset" "$@" && cmake --build --preset "$preset" --parallel "$(nproc)"; } >"$log" 2>&1; then
+  mkdir -p "$SC_ROOT/build"
+  if ! (flock 8 && cmake --preset "$preset" "$@" && cmake --build --preset "$preset" --parallel "$(nproc)") \
+    8>"$SC_ROOT/build/.$preset.lock" >"$log" 2>&1; then
     grep -nE 'error|warning|undefined|FAILED|CMake Error' -A 6 "$log" | head -60
     tail -20 "$log"
     rm -f "$log"
