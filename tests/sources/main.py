@@ -20,6 +20,7 @@ MODULES = (
     "test_bench",
     "rows",  # of the integration suite
     "test_s3",
+    "test_listing",
     "test_aws",
     "test_s3_stated",
     "test_https",
