@@ -24,12 +24,14 @@ static bool is_container(const char *text)
            text[len - 1] != '-' && !strstr(text, "--");
 }
 
-static int container_cut(const char *key, size_t len, struct arena *arena, struct az_place *out, struct err *err)
+static int container_cut(const char *key, size_t len, bool is_glob, struct arena *arena, struct az_place *out,
+                         struct err *err)
 {
     const char *slash = memchr(key, '/', len);
     if (!slash)
-        return err_set(err, ERR_INVALID,
-                       "the URL names no blob: it has the form az://account/container/blob, or ends in '/' for all");
+        return err_set(err, ERR_INVALID, "the URL names no %s: it has the form az://account/container/blob%s",
+                       is_glob ? "container" : "blob",
+                       is_glob ? ", where a pattern may stand for the blob alone" : ", or ends in '/' for all");
     out->container = arena_strndup(arena, key, (size_t)(slash - key));
     out->name = slash + 1;
     out->name_len = len - (size_t)(slash + 1 - key);
@@ -71,7 +73,7 @@ int az_place_find(const struct source_context *context, const struct url *url, c
 {
     bool is_web = strcmp(url->scheme, "https") == 0;
     *out = (struct az_place){.account = azure_account_of(arena, url->host)};
-    if (container_cut(key, key_len, arena, out, err) != 0)
+    if (container_cut(key, key_len, url->is_glob, arena, out, err) != 0)
         return -1;
     if (context->class->azure_endpoint && !is_web)
         return endpoint_custom(context->class, arena, out, err);

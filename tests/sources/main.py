@@ -29,6 +29,7 @@ MODULES = (
     "test_azure",
     "test_google",
     "test_private_endpoints",
+    "test_azure_prefix",
     "test_canary",
 )
 

@@ -4,11 +4,14 @@ import contextlib
 import datetime
 import gzip
 import hashlib
+import threading
 
-from azure_entra import AUDIENCE
-from azure_world import ACCOUNT, CONTAINER, NODE, OTHER, READER, azure_world, pod, url
+import guard
+from azure_entra import App
+from azure_world import ACCOUNT, CONTAINER, NODE, OTHER, READER, SUBJECT, azure_world, pod, url
 from harness import NON_FINAL, Code, need, test
 
+azure_lock = threading.Lock()
 DENIED = (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED)
 # What has to be written differently in a path, in a canonical form and in a file's name.
 NAMES = ("plain", "dir/with space", "plus+plus", "per%cent%20encoded", "uni-ü-日本語-😀", "a=b&c;d", "tilde~and'quote(1)!*", "semi;colon@at,comma$",
@@ -172,7 +175,6 @@ def entra_faults(world):
     azure.entra.next(503, times=1)
     with published(azure, f"{blob} -> x", "azure-reader", tokens=tokens[0], account=tokens[1]) as made:
         need(made.read("x") == b"x", "contents once it is up")
-    need(azure.entra.tokens.count(READER) > 0 and AUDIENCE, "asked")
 
 
 @test("azure what-is-not-there")
@@ -242,3 +244,30 @@ def node_identity(world):
         need(made.read("by-name") == b"by the node's client id", "contents")
     azure.add_class("azure-node-unknown", nodeIdentity="true", azureClientId=READER)
     refused(azure, Code.UNAUTHENTICATED, blob, "the node's Azure metadata service: HTTP 400 invalid_request", storage_class="azure-node-unknown")
+
+
+class Revoking(guard.AzureBearer):
+    """What was given out counts no more when the third question for bytes comes."""
+    asked = 0
+
+    def refuse(self, request, principal):
+        with azure_lock:
+            self.asked += request.headers.get("range", "bytes=0-0") != "bytes=0-0"
+            if self.asked == 3:
+                self.tokens.revoke(principal)
+        return super().refuse(request, principal)
+
+
+@test("azure token-ends-during-a-fill")
+def token_ends(world):
+    azure = azure_world(world)
+    client = "aaaaaaaa-0000-4000-8000-000000000005"
+    azure.entra.apps[client] = App(federated={(world.cluster.issuer, SUBJECT)})
+    revoking = world.guard(azure.azurite.port, Revoking(azure.entra.tokens, {client: {f"{ACCOUNT}/{CONTAINER}"}}), tls=True, upstream_tls=True)
+    azure.add_class("azure-long", azureEndpoint=revoking.url().rstrip("/"), azureClientId=client)
+    body = hashlib.shake_128(b"long").digest(40 << 20)
+    with published(azure, azure.put("long.bin", body), "azure-long", tokens=azure.tokens()) as made:
+        need(hashlib.sha256(made.read("long.bin")).digest() == hashlib.sha256(body).digest(), "contents")
+    refusals = [record for record in revoking.requests(refused=True) if record["status"] == 401]
+    need(refusals, "the token never ended")
+    need(azure.entra.tokens.count(client) == 2, f"{azure.entra.tokens.count(client)} tokens were given out, two are needed")

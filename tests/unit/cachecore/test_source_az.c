@@ -204,6 +204,7 @@ static const struct {
     {"az://acme/Data/x", ERR_INVALID, "not a container's name"},
     {"az://acme/da--ta/x", ERR_INVALID, "not a container's name"},
     {"az://acme/d/x", ERR_INVALID, "not a container's name"},
+    {"az://acme/*", ERR_INVALID, "names no container"},
     {"az://acme/data/x?snapshot=2020-04-28T23:14:05.0000000Z", ERR_INVALID, "snapshots"},
 };
 
