@@ -25,6 +25,7 @@ MODULES = (
     "test_s3_stated",
     "test_https",
     "test_bulk",
+    "test_prefixes",
     "test_azure_client",
     "test_azure",
     "test_google",

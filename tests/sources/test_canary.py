@@ -30,7 +30,6 @@ def search(_):
         (place / "deep" / name).unlink()
     (place / urllib.parse.quote(secret, safe="")).touch()
     need(len(canary.in_directory(known, place)) == 1, "not found in a name")
-    need(canary.in_data(known, "memory", canary.writable_memory(os.getpid())), "not found in this process, which knows it")
     sampler, argument = canary.Sampler(), "not-registered-canary-of-this-test"
     sampler.stop()
     process = subprocess.Popen(["bash", "-c", "read", argument], stdin=subprocess.PIPE)
@@ -38,6 +37,7 @@ def search(_):
     entry = pathlib.Path(f"/proc/{process.pid}")
     wait_until(lambda: (entry / "cmdline").read_bytes(), 20, "a command line")
     sampler.look(entry)
+    need(canary.in_data({argument: "s"}, "memory", canary.writable_memory(process.pid)), "not found in the memory of a process that knows it")
     process.communicate()
     need(canary.in_data({argument: "s"}, "command lines", b"\n".join(sampler.command_lines)), "not found in a command line")
     need(not {kind for kind, _ in canary.in_data(canary.patterns(), "x", b"nothing at all")}, "found in nothing")
