@@ -7,7 +7,7 @@
 #include "cachecore/json_depth.h"
 #include "cachecore/source_gs.h"
 
-#define DEPTH_MAX 4u
+#define DEPTH_MAX 8u /* a server that sends more than the fields asked for */
 #define TOKEN_MAX 8192u
 
 struct page {

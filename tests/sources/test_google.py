@@ -40,7 +40,7 @@ class StorageRule(guard.GoogleBearer):
 
     def __init__(self, tokens, store):
         super().__init__(tokens, {}, public={PUBLIC})
-        self.store = store
+        self.store, self.conditions = store, True
 
     def generation_now(self, request):
         bucket, _, key = request.path.lstrip("/").partition("/")
@@ -58,7 +58,7 @@ class StorageRule(guard.GoogleBearer):
         if self.store.request("GET", f"/storage/v1/b/{bucket}")[0] == 404:
             return guard.xml_error(404, "NoSuchBucket", "The specified bucket does not exist.")
         wanted = request.headers.get("x-goog-if-generation-match")
-        if wanted and "generation" not in request.query and wanted != self.generation_now(request):
+        if self.conditions and wanted and "generation" not in request.query and wanted != self.generation_now(request):
             return guard.xml_error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
         return None
 
@@ -250,21 +250,26 @@ def versions(world):
 
 @test("gs replaced-during-a-fill", slow=True)
 def replaced(world):
-    """Parts of two generations never meet: 412 in the middle, then the new one from its start."""
-    cloud = Cloud(world, "replaced")
+    """Parts of two generations never meet: 412 in the middle, then the new one from its start; also where a server ignores conditions."""
+    for conditions in (True, False):
+        replace(Cloud(world, f"replaced-{conditions:d}"), f"moving-{conditions:d}", conditions)
+
+
+def replace(cloud, name, conditions):
+    cloud.rule.conditions = conditions
     old, new = (hashlib.shake_128(text).digest(40 << 20) for text in (b"old", b"new"))
-    cloud.store.put(BUCKET, "moving", old)
+    cloud.store.put(BUCKET, name, old)
     refuse, done = cloud.rule.refuse, threading.Event()
 
     def refuse_and_replace(request, asker):
         first = re.match(r"bytes=(\d+)-", request.headers.get("range", ""))
         if first and int(first.group(1)) > 0 and not done.is_set():
             done.set()
-            cloud.store.put(BUCKET, "moving", new)
+            cloud.store.put(BUCKET, name, new)
         return refuse(request, asker)
     cloud.rule.refuse = refuse_and_replace
-    need(cloud.read(cloud.plain, f"gs://{BUCKET}/moving", "moving", **cloud.key()) == new, "contents")
-    need(done.is_set() and any(record["status"] == 412 for record in cloud.guard.requests()), "no request met the new generation")
+    need(cloud.read(cloud.plain, f"gs://{BUCKET}/{name}", name, **cloud.key()) == new, "contents")
+    need(done.is_set() and any(record["status"] == 412 for record in cloud.guard.requests()) == conditions, "no request met the new generation")
 
 
 NAMES = ("a b.txt", "ümlaut-日本.txt", "per%cent.txt", "plus+.txt", "hash#.txt", "what?.txt", "semi;colon,&=.txt", "quote'\".txt", "deep/er/file.txt", "%2F.txt")
@@ -323,6 +328,60 @@ def refusals(world):
     cloud.guard.next(503, b"", times=1)
     cloud.guard.next(429, b"", headers={"Retry-After": "1"})
     need(cloud.read(cloud.plain, **secret) == BODY, "after 503 and 429")
+
+
+# --- prefixes ---
+
+LISTING = "/storage/v1/b/gs-list/o"
+
+
+def listings(cloud):
+    return [urllib.parse.parse_qs(record["target"].partition("?")[2]) for record in cloud.guard.requests(path=LISTING)]
+
+
+@test("gs prefix-and-glob")
+def prefix(world):
+    cloud = Cloud(world, "prefix")
+    secret, files = cloud.key(), {"one.txt": b"1", "sub/two.txt": b"22", "sub/deep/three.csv": b"333", **{name: name.encode() for name in NAMES if name != "deep/er/file.txt"}}
+    for name, body in files.items():
+        if name != "%2F.txt":
+            cloud.store.put("gs-list", f"tree/{name}", body)
+    cloud.store.put("gs-list", "tree-beside", b"beside")
+    del files["%2F.txt"]
+    pod = cloud.pod()
+    pod.publish_as_kubelet("gs://gs-list/tree/ -> t/", storageClass=cloud.plain, **secret)
+    for name, body in files.items():
+        need(pod.read(f"t/{name}") == body, name)
+    need(not (pod.target / "t" / "tree-beside").exists() and len(list((pod.target / "t").rglob("*.*"))) == len(files), "and nothing else")
+    need(all(query["prefix"] == ["tree/"] for query in listings(cloud)), f"{listings(cloud)}")
+    pod.unpublish_as_kubelet()
+    pod = cloud.pod()
+    pod.publish_as_kubelet("gs://gs-list/tree/**/*.csv", storageClass=cloud.plain, **secret)
+    need([path.name for path in pod.target.rglob("*") if path.is_file()] == ["three.csv"], f"{list(pod.target.rglob('*'))}")
+    pod.unpublish_as_kubelet()
+    cloud.refused(Code.PERMISSION_DENIED, cloud.plain, "may not be listed", "storage.objects.list", url="gs://gs-list/tree/ -> t/", **cloud.key(OTHER))
+    cloud.refused(Code.NOT_FOUND, cloud.plain, "no such bucket", url="gs://no-such-bucket/tree/ -> t/", **secret)
+    cloud.store.put("gs-list", "tree/one.txt", b"another one")
+    need(cloud.read(cloud.plain, "gs://gs-list/tree/ -> t/", "t/one.txt", **secret) == b"another one", "an object that was replaced is another snapshot")
+
+
+@test("gs prefix-of-many-pages", slow=True)
+def pages(world):
+    """Each name once, whatever way the listing is divided; each page on its own."""
+    cloud = Cloud(world, "pages")
+    names = [f"{number // 300:02}/{number:05}" for number in range(1100)]
+    for name in names:
+        cloud.store.put("gs-list", f"many/{name}", name.encode())
+    pod = cloud.pod()
+    pod.publish_as_kubelet("gs://gs-list/many/ -> m/", storageClass=cloud.gke, **cloud.tokens())
+    found = sorted(str(path.relative_to(pod.target / "m")) for path in (pod.target / "m").rglob("*") if path.is_file())
+    need(found == names, f"{len(found)} files")
+    need(all(pod.read(f"m/{name}") == name.encode() for name in names[::151]), "contents")
+    pod.unpublish_as_kubelet()
+    need(len(listings(cloud)) >= 2 and any("pageToken" in query or "startOffset" in query for query in listings(cloud)), f"{len(listings(cloud))} pages")
+    before, asked = cloud.guard.count(), cloud.google.count()
+    need(cloud.read(cloud.gke, "gs://gs-list/many/ -> m/", "m/00/00000", **cloud.tokens()) == b"00/00000", "again")
+    need(cloud.guard.count() - before <= 40 and cloud.google.count() == asked, f"{cloud.guard.count() - before} requests for what is there")
 
 
 # --- identities ---

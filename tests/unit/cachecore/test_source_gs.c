@@ -45,6 +45,10 @@ static const struct canned table[] = {
      .bytes = HEAD("200 OK", "") "{\"nextPageToken\":\"tok+/=\",\"prefixes\":[\"a/c/\",\"a/e/\"],\"items\":[" ITEM(
          "a/b", "1") "," ITEM("a/d", "2") "," ITEM("a/\\u00e9", "3") "]}"},
     {.path = LIST_PATH("last"), .bytes = HEAD("200 OK", "") "{\"kind\":\"storage#objects\"}"},
+    {.path = LIST_PATH("chatty"),
+     .bytes = HEAD("200 OK",
+                   "") "{\"items\":[{\"name\":\"a/b\",\"size\":\"7\",\"generation\":\"1\",\"acl\":[{\"projectTeam\":"
+                       "{\"team\":\"owners\"}}]}]}"},
     {.path = LIST_PATH("outside"), .bytes = HEAD("200 OK", "") "{\"items\":[" ITEM("b", "1") "]}"},
     {.path = LIST_PATH("not-asked"), .bytes = HEAD("200 OK", "") "{\"prefixes\":[\"a/\"]}"},
     {.path = LIST_PATH("html"), .bytes = HEAD("200 OK", "") "<html>"},
@@ -271,6 +275,10 @@ static void a_page_is_told_in_order(void **state)
     str_clear(&told);
     assert_int_equal(list(&bench, &page, "gs://last/", &told, &err), 0);
     assert_null(page.token);
+    assert_int_equal(list(&bench, &page, "gs://chatty/", &told, &err), 0); /* more than the fields asked for */
+    assert_string_equal(told.data, "a/b generation:1 7 0;");
+    str_clear(&told);
+    assert_int_equal(list(&bench, &page, "gs://last/", &told, &err), 0);
     assert_int_equal(told.len, 0);
     bench_deinit(&bench);
 }
