@@ -66,7 +66,10 @@ static int page_get(struct asking *asking, const struct s3_place *place, struct 
                                          .no_redirects = true};
     if (http_perform(asking->call->http, &request, on_body, asking, response, asking->call->cancel, err) != 0)
         return -1;
-    return response->status == 200 ? 0 : source_status_error(response, asking->page->url->display, err);
+    if (response->status == 200)
+        return 0;
+    source_status_error(response, asking->page->url->display, err);
+    return err->code == ERR_DENIED ? err_prefix(err, "listing the bucket, which needs s3:ListBucket") : -1;
 }
 
 static int list_in_region(void *context, const char *region, struct http_response *response, struct err *err)

@@ -89,6 +89,8 @@ static const struct {
     {"short", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 999\r\n\r\n<ListBucketResult>", ERR_UNAVAILABLE,
      ""},
     {"denied", FAILS("403 Forbidden", "", "AccessDenied"), ERR_DENIED, "asked without credentials"},
+    {"not-listed", FAILS("403 Forbidden", "", "AccessDenied"), ERR_DENIED,
+     "listing the bucket, which needs s3:ListBucket: HTTP 403"},
     {"no-bucket", FAILS("404 Not Found", "", "NoSuchBucket"), ERR_NOT_FOUND, "no such bucket"},
     {"slow-down", FAILS("503 Slow Down", "", "SlowDown"), ERR_UNAVAILABLE, "fewer requests"},
     {"redirect", FAILS("307 Temporary Redirect", "Location: http://10.0.0.1/\r\n", "x"), ERR_PRECONDITION, "redirect"},
