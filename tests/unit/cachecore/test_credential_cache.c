@@ -44,6 +44,7 @@ static struct {
     atomic_int kind;
     atomic_int fails; /* enum err_code */
     atomic_bool hangs;
+    unsigned hangs_at; /* which find; 0: each */
     _Atomic(const char *) host;
 } script;
 
@@ -52,7 +53,7 @@ static int script_find(const struct credentials_request *request, struct credent
     unsigned number = atomic_fetch_add(&script.finds, 1) + 1;
     while (atomic_load(&script.callers) < script.callers_awaited)
         sched_yield();
-    while (atomic_load(&script.hangs)) {
+    while (atomic_load(&script.hangs) && (script.hangs_at == 0 || script.hangs_at == number)) {
         if (request->cancel && atomic_load(request->cancel))
             return err_set(err, ERR_CANCELLED, "cancelled");
         sched_yield();
@@ -83,6 +84,7 @@ static int setup(void **state)
     atomic_store(&script.kind, CREDENTIALS_HEADERS);
     atomic_store(&script.fails, ERR_NONE);
     atomic_store(&script.hangs, false);
+    script.hangs_at = 0;
     return 0;
 }
 
@@ -491,6 +493,28 @@ static void it_is_bounded(void **state)
     finds_are(CREDENTIAL_CACHE_MAX + 2);
 }
 
+/* Others by the thousand push nobody out who still waits for an answer. */
+static void who_waits_stays(void **state)
+{
+    (void)state;
+    static struct caller callers[1];
+    _cleanup_(identity_freep) struct identity *waits = identity_make(NULL);
+    atomic_store(&script.hangs, true);
+    script.hangs_at = 1;
+    callers_start(callers, 1, waits);
+    while (atomic_load(&script.finds) < 1)
+        sched_yield();
+    for (unsigned i = 0; i < CREDENTIAL_CACHE_MAX + 10; i++) {
+        _cleanup_(identity_freep) struct identity *identity = identity_make(NULL);
+        get_and_forget(identity);
+    }
+    atomic_store(&script.hangs, false);
+    callers_join(callers, 1);
+    credentials_unref(callers[0].found);
+    get_and_forget(waits);
+    finds_are(CREDENTIAL_CACHE_MAX + 11);
+}
+
 /* --- all of it at once, for the sanitizers --- */
 
 static void *storm_run(void *argument)
@@ -553,6 +577,7 @@ int main(void)
         cmocka_unit_test_setup(chains_hosts_and_identities_do_not_mix, setup),
         cmocka_unit_test_setup(all_that_chains_look_at_in_a_class_counts, setup),
         cmocka_unit_test_setup(it_is_bounded, setup),
+        cmocka_unit_test_setup(who_waits_stays, setup),
         cmocka_unit_test_setup(a_storm_leaves_all_in_order, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
