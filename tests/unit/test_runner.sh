@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # hack/test, with suites of a few lines in a tree of its own: two lanes, what is printed, what counts as a failure, and that nothing
-# of it is left whatever ends it.
+# of it is left whatever ends it. Then tests/sanitized, which runs suites within a suite.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d "${SC_SCRATCH:-/tmp}/runner.XXXXXX")
@@ -11,7 +11,7 @@ unset CI SC_SERIAL SC_SUITE_SECONDS
 export SC_CACHE="$work/cache" SC_SCRATCH="$work/scratch" SC_NO_SETUP=1 SC_GRACE_SECONDS=2
 mkdir -p "$tree/hack" "$tree/tests" "$SC_CACHE/bin" "$SC_SCRATCH"
 cp hack/test hack/lib.sh "$tree/hack"
-cp tests/supervised "$tree/tests"
+cp tests/supervised tests/sanitized "$tree/tests"
 
 processors() {
   printf '#!/bin/sh\necho %d\n' "$1" >"$SC_CACHE/bin/nproc"
@@ -157,4 +157,22 @@ run --list
 expect the_list_is_in_order 0 '^unit\nchart\ne2e\n+$'
 run nonsense
 expect an_unknown_name 1 "no suite 'nonsense'; there are: unit chart e2e"
+
+no_suites
+suite tsan 'exec "$(dirname "$0")/../sanitized" tsan transport sanity integration'
+touch "$tree/tests/tsan/suppressions"
+suite unit 'echo "ok built"; echo "1 passed, 0 failed"'
+suite transport 'echo "ok frames"; echo >$work/at-e2e; timeout 20 cat $work/at-unit; echo "1 passed, 0 failed"'
+suite sanity 'echo "ok sane"; echo "1 passed, 0 failed"'
+suite integration 'timeout 20 cat $work/at-e2e; echo "ok whole"; echo "1 passed, 0 failed"; echo >$work/at-unit'
+run tsan
+expect sanitized-the_last_one_beside_the_others_and_shown_after_them 0 '\nok tsan/built\nok tsan/frames\n\nok tsan/sane\n\nok tsan/whole\nok tsan/no-reports\n5 passed, 0 failed'
+suite transport 'echo "not ok frames"; echo "0 passed, 1 failed"'
+suite integration 'echo "ok whole"'
+run tsan
+expect sanitized-what_fails_and_what_ends_too_soon 1 '\nnot ok tsan/frames\n' '\nnot ok tsan/integration: ended without a summary\n' '\n4 passed, 2 failed'
+suite transport 'echo a-race >"$(sed "s/^log_path=//; s/:.*//" <<<"$TSAN_OPTIONS").1"; echo "ok frames"; echo "1 passed, 0 failed"'
+suite integration 'echo "ok whole"; echo "1 passed, 0 failed"'
+run tsan
+expect sanitized-a_report_is_a_failure 1 '\na-race\nnot ok tsan/no-reports: 1 reports\n' '\n4 passed, 1 failed'
 exit "$failed"
