@@ -19,6 +19,8 @@ static struct {
         bool is_closed; /* may be listed, not read */
     } keys[BUCKET_KEYS];
     size_t count;
+    char paths[2 * BUCKET_KEYS][128]; /* the origin's, as long as it lives */
+    size_t paths_count;
     atomic_uint lists, reads, resolves; /* questions, of first bytes and of objects by name */
     atomic_bool is_silent, is_held;
     const char *authority;
@@ -138,11 +140,11 @@ static int bucket_authorize(const struct source_call *call, const struct source_
     if (range->len == 1 && range->offset == 0)
         atomic_fetch_add(&bucket.reads, 1);
     if (range->len > 0)
-        headers[count++] = (struct http_header){
-            "Range",
-            arena_printf(arena, "bytes=%llu-%llu", (unsigned long long)range->offset,
-                         (unsigned long long)(range->offset + range->len - 1)),
-            false};
+        headers[count++] =
+            (struct http_header){"Range",
+                                 arena_printf(arena, "bytes=%llu-%llu", (unsigned long long)range->offset,
+                                              (unsigned long long)(range->offset + range->len - 1)),
+                                 false};
     headers[count++] = (struct http_header){"If-Match", object->etag, false};
     *out = (struct http_request){.method = "GET",
                                  .url = object->request_url,
@@ -166,9 +168,9 @@ const struct source source_s3 = {.kind = "s3",
 
 static void bucket_put(const struct fixture *fixture, struct bucket_key key)
 {
-    char *path = malloc(strlen(key.key) + 2);
-    assert_non_null(path);
-    sprintf(path, "/%s", key.key);
+    assert_true(bucket.paths_count < 2 * BUCKET_KEYS);
+    char *path = bucket.paths[bucket.paths_count++];
+    assert_true((size_t)snprintf(path, sizeof(bucket.paths[0]), "/%s", key.key) < sizeof(bucket.paths[0]));
     if (!key.data)
         key.data = fixture->data;
     origin_add(fixture->origin,
