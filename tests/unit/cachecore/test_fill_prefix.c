@@ -105,10 +105,9 @@ static void test_changed_meanwhile(void **state)
 {
     struct fixture *fixture = *state;
     bucket_put(fixture, (struct bucket_key){.key = "train/b.txt", .etag = "\"b1\"", .size = PART + 1});
-    origin_add(fixture->origin, &(struct origin_object){.path = "/train/b.txt",
-                                                        .data = fixture->other,
-                                                        .size = PART + 1,
-                                                        .etag = "\"b2\""});
+    origin_add(
+        fixture->origin,
+        &(struct origin_object){.path = "/train/b.txt", .data = fixture->other, .size = PART + 1, .etag = "\"b2\""});
     bucket.changed_key = "train/b.txt";
     bucket.changed_etag = "\"b2\"";
     bucket.change_after = 1;
@@ -125,10 +124,9 @@ static void test_changed_meanwhile(void **state)
 static void test_changes_for_ever(void **state)
 {
     struct fixture *fixture = *state;
-    origin_add(fixture->origin, &(struct origin_object){.path = "/train/b.txt",
-                                                        .data = fixture->other,
-                                                        .size = PART + 1,
-                                                        .etag = "\"other\""});
+    origin_add(
+        fixture->origin,
+        &(struct origin_object){.path = "/train/b.txt", .data = fixture->other, .size = PART + 1, .etag = "\"other\""});
     struct run *run = fill_as(fixture, BUCKET_GOOD, "s3://bucket/train/b* -> data/");
     assert_int_equal(run->outcome, -1);
     assert_true(bucket.lists <= 8);
@@ -154,7 +152,8 @@ static void test_pins(void **state)
         {BUCKET_GOOD, "s3://bucket/train/ -> d/", AUTHORIZE_PREFIX, ERR_NONE},
         {BUCKET_GOOD, "s3://bucket/train/ -> d/", AUTHORIZE_OBJECT, ERR_NONE},
         {BUCKET_GOOD, "s3://bucket/train/** -> d/", AUTHORIZE_PREFIX, ERR_NONE},
-        {BUCKET_GOOD, "s3://bucket/train/*.csv -> d/", AUTHORIZE_PREFIX, ERR_DENIED}, /* names less than the pin holds */
+        {BUCKET_GOOD, "s3://bucket/train/*.csv -> d/", AUTHORIZE_PREFIX,
+         ERR_DENIED}, /* names less than the pin holds */
         {BUCKET_GOOD, "s3://bucket/train/deep/ -> d/", AUTHORIZE_PREFIX, ERR_DENIED},
         {BUCKET_GOOD, "s3://bucket/other/ -> d/", AUTHORIZE_PREFIX, ERR_DENIED},
         {"wrong", "s3://bucket/train/ -> d/", AUTHORIZE_PREFIX, ERR_DENIED},
