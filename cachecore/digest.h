@@ -37,6 +37,7 @@ uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b);
 
 /* crc64nvme.c: the same for CRC-64/NVME. */
 uint64_t crc64nvme(uint64_t crc, const void *data, size_t len);
+uint64_t crc64nvme_portable(uint64_t crc, const void *data, size_t len);
 uint64_t crc64nvme_combine(uint64_t crc_a, uint64_t crc_b, uint64_t len_b);
 
 void digest_random(void *out, size_t len);

@@ -185,6 +185,17 @@ static void test_crc64nvme_vectors(void **state)
     assert_true(crc64nvme(0, bytes, sizeof(bytes)) == UINT64_C(0x3e729f5f6750449c));
 }
 
+static void test_crc64nvme_hardware_agrees_with_tables_at_every_alignment(void **state)
+{
+    (void)state;
+    uint8_t bytes[1024];
+    digest_random(bytes, sizeof(bytes));
+    for (size_t start = 0; start < 17; start++) {
+        for (size_t len = 0; len + start <= sizeof(bytes); len += 5)
+            assert_true(crc64nvme(7, bytes + start, len) == crc64nvme_portable(7, bytes + start, len));
+    }
+}
+
 static void test_crc64nvme_combines(void **state)
 {
     (void)state;
@@ -224,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_crc32c_combines),
         cmocka_unit_test(test_crc32c_combines_lengths_beyond_memory),
         cmocka_unit_test(test_crc64nvme_vectors),
+        cmocka_unit_test(test_crc64nvme_hardware_agrees_with_tables_at_every_alignment),
         cmocka_unit_test(test_crc64nvme_combines),
         cmocka_unit_test(test_random_is_not_constant),
     };

@@ -102,11 +102,58 @@ static void test_mended(void **state)
     each_row(row_is_mended);
 }
 
+/* What an earlier process brought has no CRC-64/NVME in its journal: those bytes are read, and only those. */
+static void resume(struct fixture *fixture, const unsigned char *of, bool is_good)
+{
+    _cleanup_(arena_freep) struct arena *arena = arena_new();
+    struct origin_object object = {.path = "/x", .etag = "\"v1\"", .hold = 1, .hold_after = 8};
+    pthread_t thread;
+    object.headers = stated(arena, "crc64nvme", of, SIZE);
+    serve(fixture, object);
+    struct run *first = run_new(fixture, "@/x");
+    assert_int_equal(pthread_create(&thread, NULL, run_fill, first), 0);
+    int64_t deadline_ms = clock_monotonic_ms() + SOON_MS;
+    while (atomic_load(&first->progress.bytes_fetched) < SIZE / 4 && clock_monotonic_ms() < deadline_ms)
+        poll(NULL, 0, 2);
+    atomic_store(&first->cancel, true);
+    pthread_join(thread, NULL);
+    origin_hold(fixture->origin, "/x", 0);
+    struct run *second = run_new(fixture, "@/x");
+    struct store *store = second->store = fixture_store(fixture, "store");
+    struct engine *engine = second->engine = engine_new(&(struct engine_config){.transfers = 2, .part_size = PART});
+    run_fill(second);
+    if (is_good)
+        expect_input(second, 0, fixture->data, SIZE);
+    else
+        expect_error(second, ERR_PRECONDITION, "crc64nvme expected ");
+    assert_true(!is_good || second->progress.bytes_fetched < SIZE);
+    run_free(first);
+    run_free(second);
+    store_free(store);
+    engine_free(engine);
+}
+
+static void test_resumed(void **state)
+{
+    struct fixture *fixture = *state;
+    resume(fixture, fixture->data, true);
+}
+
+static void test_resumed_and_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    resume(fixture, fixture->other, false);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_mended),
+        TEST(test_resumed),
+        TEST(test_resumed_and_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
