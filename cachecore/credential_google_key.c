@@ -1,5 +1,6 @@
 /* Key files of Google's service accounts: a signed assertion (RFC 7523, RS256) is changed for an access token. */
 #include <ctype.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
 
@@ -85,8 +86,8 @@ static int assertion_make(const struct google_key *key, struct arena *arena, con
                                : "{\"alg\":\"RS256\",\"typ\":\"JWT\"}";
     const char *claims = arena_printf(arena,
                                       "{\"iss\":\"%s\",\"scope\":\"" GOOGLE_SCOPE_READ "\",\"aud\":\"" AUDIENCE
-                                      "\",\"iat\":%lld,\"exp\":%lld}",
-                                      key->email, (long long)now_s, (long long)(now_s + ASSERTION_LIFE_S));
+                                      "\",\"iat\":%" PRId64 ",\"exp\":%" PRId64 "}",
+                                      key->email, now_s, now_s + ASSERTION_LIFE_S);
     const char *text = arena_printf(arena, "%s.%s", base64_encode_url(arena, head, strlen(head)),
                                     base64_encode_url(arena, claims, strlen(claims)));
     _cleanup_(rsa_key_freep) struct rsa_key *rsa = rsa_key_new(key->private_key, strlen(key->private_key), err);
