@@ -386,7 +386,7 @@ def pages(world):
 
 # --- identities ---
 
-@test("gs key-file kinds")
+@test("gs key-file-kinds")
 def key_files(world):
     cloud = Cloud(world, "keys")
     for name in ("credentials.json", "key.json", "GOOGLE_APPLICATION_CREDENTIALS_JSON"):
