@@ -60,5 +60,5 @@ bool azure_url_is_blob(const struct url *url)
     const struct azure_cloud *cloud = azure_cloud_of_host(url->host);
     if (strcmp(url->scheme, "https") != 0 || url->port != 443 || !cloud || strcmp(url->host, cloud->blob_host) == 0)
         return false;
-    return !url->is_signed && query_is_version(url->query) && path_has_container(url->path);
+    return query_is_version(url->query) && path_has_container(url->path);
 }

@@ -154,15 +154,14 @@ static int federated_find(const struct credentials_request *request, const struc
     }
     if (!token)
         return err_set(err, ERR_UNAUTHENTICATED,
-                       "the service account has a client id, and the driver gets no token for it: its tokenRequests "
+                       "the pod has a client id, and the driver gets no token for it: its tokenRequests "
                        "need the audience " AZURE_TOKEN_AUDIENCE);
     if (!out->tenant)
         return err_set(err, ERR_UNAUTHENTICATED,
-                       "the service account has a client id and no tenant: set the annotation "
+                       "the pod has a client id and no tenant: set the volume's azureTenantId, the annotation "
                        "azure.workload.identity/tenant-id or the class's azureTenantId");
-    return id_check(out->id, is_own ? "the annotation azure.workload.identity/client-id" : "the class's azureClientId",
-                    err) != 0 ||
-                   id_check(out->tenant, "the tenant id of the annotation or the class", err) != 0
+    return id_check(out->id, is_own ? "the pod's client id" : "the class's azureClientId", err) != 0 ||
+                   id_check(out->tenant, "the pod's or the class's tenant id", err) != 0
                ? -1
                : 0;
 }

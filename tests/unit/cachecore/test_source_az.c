@@ -249,6 +249,22 @@ static void one_blob_has_one_name(void **state)
     }
 }
 
+/* A pin is a part of what an object is. */
+static void versions_are_asked_for(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(bench_deinit))) struct bench bench;
+    struct source_object object;
+    struct err err = ERR_INIT;
+    bench_init(&bench);
+    if (bench_resolve(&bench, "az://acme/data/d/a?versionid=2020-04-28T23:14:05.0000000Z", &object, &err) != 0)
+        fail_msg("%s", err.message);
+    assert_string_equal(object.canonical, "az://acme/data/d/a?versionid=2020-04-28T23%3A14%3A05.0000000Z");
+    assert_true(
+        canned_was_asked(&server, "GET /acme/data/d/a?versionid=2020-04-28T23%3A14%3A05.0000000Z HTTP/1.1\r\n"));
+    assert_string_equal(object.display, "az://acme/data/d/a");
+}
+
 static const struct {
     const char *url, *endpoint; /* NULL: none */
     const char *request_url;
@@ -453,7 +469,7 @@ static const struct {
      "'AZURE_TENANT_ID' is not an id"},
     {{{NULL, NULL}}, "c", "good", NULL, ERR_UNAUTHENTICATED, "api://AzureADTokenExchange"},
     {{{NULL, NULL}}, "c", NULL, "a.b.c", ERR_UNAUTHENTICATED, "azure.workload.identity/tenant-id"},
-    {{{NULL, NULL}}, "c&d", "good", "a.b.c", ERR_INVALID, "client-id is not an id"},
+    {{{NULL, NULL}}, "c&d", "good", "a.b.c", ERR_INVALID, "the pod's client id is not an id"},
     {{{NULL, NULL}},
      "c",
      "unmatched",
@@ -643,6 +659,7 @@ int main(void)
         cmocka_unit_test(an_empty_blob_is_one),
         cmocka_unit_test(failures_are_named),
         cmocka_unit_test(one_blob_has_one_name),
+        cmocka_unit_test(versions_are_asked_for),
         cmocka_unit_test(accounts_are_found),
         cmocka_unit_test(each_way_is_shown),
         cmocka_unit_test(what_is_wrong_is_named_and_nothing_else_is_tried),
