@@ -22,6 +22,7 @@ MODULES = (
     "test_s3",
     "test_listing",
     "test_aws",
+    "test_identity",
     "test_s3_stated",
     "test_https",
     "test_bulk",
