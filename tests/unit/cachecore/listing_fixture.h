@@ -15,24 +15,24 @@ struct bucket_key {
     bool is_archived;
 };
 
-/* One bucket at a time: a source is a constant of the program. */
 static struct {
     struct bucket_key *keys; /* sorted */
     size_t count;
     size_t page_size;
-    unsigned page_ms;     /* how long each page takes */
-    unsigned empty_pages; /* so many of ten have nothing but a token */
-    bool repeats_token;   /* the same again and again */
-    bool unordered;       /* each page backwards */
-    bool strays;          /* a key from outside the prefix */
-    atomic_uint fails;    /* so many pages fail half way, and may be tried again */
-    atomic_uint pages;    /* that were asked for */
+    unsigned page_ms;          /* how long each page takes */
+    unsigned empty_pages;      /* so many of ten have nothing but a token */
+    bool repeats_token;        /* the same again and again */
+    bool unordered;            /* each page backwards */
+    bool strays;               /* a key from outside the prefix */
+    atomic_uint fails;         /* so many pages fail half way, and may be tried again */
+    atomic_uint busy, busiest; /* pages at a time */
+    atomic_uint deepest;       /* pages that had to wait for each other */
+    atomic_uint pages;         /* that were asked for */
 } bucket;
 
 static int fake_find(const struct credentials_request *request, struct credentials **out, struct err *err)
 {
-    (void)request;
-    (void)err;
+    (void)request, (void)err;
     *out = credentials_new(CREDENTIALS_NONE, "no credentials");
     return 0;
 }
@@ -59,12 +59,11 @@ static inline size_t bucket_behind(const char *text)
 static inline size_t bucket_start(const struct source_page *page)
 {
     if (page->token)
-        return strtoull(page->token, NULL, 10);
+        return strtoull(page->token, NULL, 10); /* "position/number/pages before" */
     size_t at = bucket_behind(page->prefix);
     if (at > 0 && strcmp(bucket.keys[at - 1].key, page->prefix) == 0)
         at--;
-    size_t behind = page->after ? bucket_behind(page->after) : 0;
-    return behind > at ? behind : at;
+    return page->after && bucket_behind(page->after) > at ? bucket_behind(page->after) : at;
 }
 
 static inline int bucket_tell(const struct source_page *page, const struct bucket_key *key, struct err *err)
@@ -96,16 +95,19 @@ static inline size_t bucket_step(const struct source_page *page, size_t at, stru
 
 static inline void bucket_wait(void)
 {
-    if (bucket.page_ms > 0) /* the server's time, not ours */
+    unsigned busy = atomic_fetch_add(&bucket.busy, 1) + 1;
+    bucket.busiest = busy > bucket.busiest ? busy : bucket.busiest; /* near enough */
+    if (bucket.page_ms > 0)                                         /* the server's time, not ours */
         nanosleep(&(struct timespec){.tv_nsec = bucket.page_ms * 1000000L}, NULL);
+    atomic_fetch_sub(&bucket.busy, 1);
 }
 
 static inline bool bucket_fails(void)
 {
-    unsigned left = atomic_load(&bucket.fails);
-    while (left > 0 && !atomic_compare_exchange_weak(&bucket.fails, &left, left - 1))
-        continue;
-    return left > 0;
+    if (bucket.fails == 0) /* only where pages come one after the other */
+        return false;
+    bucket.fails--;
+    return true;
 }
 
 static int fake_list(const struct source_call *call, const struct source_page *page, struct arena *arena,
@@ -115,6 +117,8 @@ static int fake_list(const struct source_call *call, const struct source_page *p
     size_t left = page->count_max > 0 && page->count_max < bucket.page_size ? page->count_max : bucket.page_size;
     unsigned number = atomic_fetch_add(&bucket.pages, 1);
     bool fails = bucket_fails();
+    unsigned depth = page->token && strrchr(page->token, '/') ? (unsigned)atoi(strrchr(page->token, '/') + 1) + 1 : 1;
+    bucket.deepest = depth > bucket.deepest ? depth : bucket.deepest;
     int result = 0;
     (void)call;
     bucket_wait();
@@ -134,7 +138,7 @@ static int fake_list(const struct source_call *call, const struct source_page *p
     }
     bool more = at < bucket.count && strncmp(bucket.keys[at].key, page->prefix, strlen(page->prefix)) == 0;
     if (result == 0)
-        *next = bucket.repeats_token ? "7" : more ? arena_printf(arena, "%zu/%u", at, number) : NULL;
+        *next = bucket.repeats_token ? "7" : more ? arena_printf(arena, "%zu/%u/%u", at, number, depth) : NULL;
     return result;
 }
 
@@ -145,7 +149,7 @@ static const struct source fake_source = {
 static const struct source fake_source_serial = {
     .kind = "s3", .schemes = fake_schemes, .chain = &fake_chain, .list = fake_list};
 
-/* Keys in any order; those given stay the caller's. */
+/* Keys in any order. */
 static inline void bucket_fill(struct bucket_key *keys, size_t count)
 {
     memset(&bucket, 0, sizeof(bucket));
@@ -155,7 +159,6 @@ static inline void bucket_fill(struct bucket_key *keys, size_t count)
     qsort(keys, count, sizeof(*keys), bucket_compare);
 }
 
-/* One listing with all that it needs. */
 struct listing_bench {
     struct arena *arena;
     struct pool *pool;
