@@ -5,6 +5,8 @@
 #include <string.h>
 
 #define HEADER "sharedcache-snapshot 1\n"
+#define PIECE_SIZE ((size_t)64 << 10)
+#define PIECE_FILES 1000u
 #define MTIME_MIN (-62135596800LL) /* 0001-01-01 */
 #define MTIME_MAX 253402300799LL   /* 9999-12-31 */
 
@@ -128,23 +130,65 @@ static void line_append(struct str *out, const struct snapshot_file *file)
     str_append_char(out, '\n');
 }
 
+int snapshot_write_pieces(const struct snapshot *snapshot, snapshot_piece piece, void *context, struct err *err)
+{
+    _cleanup_(str_deinitp) struct str text = STR_INIT;
+    str_append_text(&text, HEADER);
+    for (size_t i = 0; i < snapshot->count; i++) {
+        line_append(&text, &snapshot->files[i]);
+        if (text.len < PIECE_SIZE)
+            continue;
+        int result = piece(context, text.data, text.len, err);
+        if (result != 0)
+            return result;
+        str_clear(&text);
+    }
+    return text.len > 0 ? piece(context, text.data, text.len, err) : 0;
+}
+
+static int piece_count(void *context, const void *data, size_t len, struct err *err)
+{
+    (void)data;
+    (void)err;
+    *(uint64_t *)context += len;
+    return 0;
+}
+
+uint64_t snapshot_text_len(const struct snapshot *snapshot)
+{
+    struct err ignored = ERR_INIT;
+    uint64_t len = 0;
+    (void)snapshot_write_pieces(snapshot, piece_count, &len, &ignored);
+    return len;
+}
+
+static int piece_append(void *context, const void *data, size_t len, struct err *err)
+{
+    (void)err;
+    str_append(context, data, len);
+    return 0;
+}
+
 void snapshot_write(const struct snapshot *snapshot, struct str *out)
 {
-    str_append_text(out, HEADER);
-    for (size_t i = 0; i < snapshot->count; i++)
-        line_append(out, &snapshot->files[i]);
+    struct err ignored = ERR_INIT;
+    if (snapshot->count > PIECE_FILES)
+        str_reserve(out, snapshot_text_len(snapshot)); /* growing would hold a long text twice */
+    (void)snapshot_write_pieces(snapshot, piece_append, out, &ignored);
+}
+
+static int piece_hash(void *context, const void *data, size_t len, struct err *err)
+{
+    (void)err;
+    sha256_update(context, data, len);
+    return 0;
 }
 
 void snapshot_id(const struct snapshot *snapshot, char out[SHA256_HEX])
 {
+    struct err ignored = ERR_INIT;
     _cleanup_(sha256_freep) struct sha256 *sha = sha256_new();
-    _cleanup_(str_deinitp) struct str line = STR_INIT;
-    sha256_update(sha, HEADER, strlen(HEADER));
-    for (size_t i = 0; i < snapshot->count; i++) {
-        str_clear(&line);
-        line_append(&line, &snapshot->files[i]);
-        sha256_update(sha, line.data, line.len);
-    }
+    (void)snapshot_write_pieces(snapshot, piece_hash, sha, &ignored);
     uint8_t digest[SHA256_LEN];
     sha256_final(sha, digest);
     str_hex(digest, sizeof(digest), out);

@@ -40,6 +40,10 @@ struct snapshot {
 int snapshot_make(struct arena *arena, struct snapshot_file *files, size_t count, struct snapshot *out,
                   struct err *err);
 void snapshot_write(const struct snapshot *snapshot, struct str *out);
+/* The same piece by piece, for lists that are not to stand in memory once more as text. Non-zero ends it and is returned. */
+typedef int (*snapshot_piece)(void *context, const void *data, size_t len, struct err *err);
+int snapshot_write_pieces(const struct snapshot *snapshot, snapshot_piece piece, void *context, struct err *err);
+uint64_t snapshot_text_len(const struct snapshot *snapshot);
 void snapshot_id(const struct snapshot *snapshot, char out[SHA256_HEX]);
 /* Bounded: at most max_files. ERR_CORRUPT names the line. */
 int snapshot_parse(struct arena *arena, const char *text, size_t len, size_t max_files, struct snapshot *out,

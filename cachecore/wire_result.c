@@ -46,10 +46,13 @@ static int entry_add(struct sink *sink, const Fetcher__ResultInput *entry, struc
     return sink_add(sink, packed.data, packed.len, err);
 }
 
+static int piece_add(void *context, const void *data, size_t len, struct err *err)
+{
+    return sink_add(context, data, len, err);
+}
+
 static int input_write(struct sink *sink, const struct fill_input_result *input, struct err *err)
 {
-    _cleanup_(str_deinitp) struct str text = STR_INIT;
-    snapshot_write(&input->list, &text);
     Fetcher__ResultInput entry;
     fetcher__result_input__init(&entry);
     entry.place = borrow(input->place);
@@ -58,10 +61,10 @@ static int input_write(struct sink *sink, const struct fill_input_result *input,
     entry.snapshot = borrow(input->snapshot);
     entry.bytes_hit = input->bytes_hit;
     entry.bytes_missed = input->bytes_missed;
-    entry.list_len = text.len;
+    entry.list_len = snapshot_text_len(&input->list);
     if (entry_add(sink, &entry, err) != 0)
         return -1;
-    return sink_add(sink, text.data, text.len, err);
+    return snapshot_write_pieces(&input->list, piece_add, sink, err);
 }
 
 int wire_result_seal(const struct fill_result *result, struct err *err)
@@ -118,7 +121,7 @@ static int list_read(const char *text, uint64_t len, const char *id, size_t max_
 {
     if (snapshot_parse(arena, text, len, max_files, &out->list, err) != 0)
         return err_prefix(err, "the fetcher's result");
-    snapshot_id(&out->list, out->snapshot);
+    digest_sha256_hex(text, len, out->snapshot); /* there is one text for one list */
     if (strcmp(out->snapshot, id) != 0)
         return err_set(err, ERR_CORRUPT, "the fetcher's result: the list of %s is not the one that its id names",
                        out->display);

@@ -92,7 +92,7 @@ static struct fills_job *job_join_locked(struct fills *fills, const struct fills
 {
     struct fills_job *job = fills_job_find_locked(fills, request->volume_id);
     bool same = job && strcmp(job->arguments, request->arguments) == 0;
-    if (job && job->state != FILLS_RUNNING && !same) {
+    if (job && job->state != FILLS_RUNNING && (!same || !fills_job_is_of(job, request))) {
         fills_job_forget_locked(fills, job);
         job = NULL;
     }

@@ -66,6 +66,13 @@ static void shown_digest(const struct fills_request *request, char out[SHA256_HE
     str_hex(digest, sizeof(digest), out);
 }
 
+bool fills_job_is_of(const struct fills_job *job, const struct fills_request *request)
+{
+    char shown[SHA256_HEX];
+    shown_digest(request, shown);
+    return strcmp(shown, job->shown) == 0;
+}
+
 static int packet_build(const struct fills *fills, const struct fills_request *request, uint64_t id, struct str *out,
                         struct err *err)
 {

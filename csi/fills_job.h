@@ -76,6 +76,8 @@ struct fills {
 struct fills_job *fills_job_find_locked(struct fills *fills, const char *volume_id);
 struct fills_job *fills_job_by_id_locked(struct fills *fills, uint64_t id);
 struct fills_job *fills_job_new_locked(struct fills *fills, const struct fills_request *request, struct err *err);
+/* Does this call show the same secrets and tokens as the last one? What an ended fill brought was authorised for those. */
+bool fills_job_is_of(const struct fills_job *job, const struct fills_request *request);
 /* Takes over what a later call brought: true when that is news for a fetcher, which the caller sends; false also with err set. */
 bool fills_job_renew_locked(const struct fills *fills, struct fills_job *job, const struct fills_request *request,
                             struct err *err);

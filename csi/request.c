@@ -222,8 +222,10 @@ static void digests(const Csi__V1__NodePublishVolumeRequest *message, const stru
                     struct publish_request *out)
 {
     struct str more = STR_INIT;
-    str_printf(&more, "%s\n%s", out->pod_namespace, out->mount_flags);
+    str_printf(&more, "%s\n%s\n%s", out->pod_namespace, out->mount_flags, out->service_account);
     context_digest(context, more.data, out->content);
+    str_clear(&more);
+    str_printf(&more, "%s\n%s", out->pod_namespace, out->mount_flags); /* records hold this one */
     str_printf(&more, "\n%d %d %s", (int)message->volume_capability->access_mode->mode, message->readonly,
                message->volume_capability->mount ? message->volume_capability->mount->fs_type : "");
     context_digest(context, more.data, out->arguments);

@@ -393,6 +393,29 @@ static void test_result_waits_for_the_retry(void **state)
     assert_int_equal(counter_read(fixture->store, "runs"), 3);
 }
 
+/* What a fill brought was authorised for those who asked for it: a call that shows something else starts anew. */
+static void test_result_is_for_who_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct shown before, after;
+    struct waiting first = waiting_new(fixture, "v1", "slow");
+    shown_set(&before, "canary", &first.request);
+    first.deadline_ms = clock_monotonic_ms();
+    wait_run(&first);
+    expect_error(&first, ERR_BUSY, "");
+    counter_await(fixture, "runs", 1);
+    file_make(fixture, "go");
+    while (fills_running(fixture->fills) > 0)
+        poll(NULL, 0, 5);
+    struct waiting second = waiting_new(fixture, "v1", "slow");
+    shown_set(&after, "another", &second.request);
+    wait_run(&second);
+    expect_done(&second);
+    assert_int_equal(counter_read(fixture->store, "runs"), 2);
+    shown_free(&before);
+    shown_free(&after);
+}
+
 /* row 100: a caller that goes leaves the fill running for those who join. */
 static void test_caller_gone(void **state)
 {
@@ -522,6 +545,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_renewed_secrets_race_the_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadline_join_and_result, setup, teardown),
         cmocka_unit_test_setup_teardown(test_result_waits_for_the_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_result_is_for_who_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_caller_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fetcher_killed_once, setup, teardown),
