@@ -27,6 +27,7 @@ MODULES = (
     "test_https",
     "test_bulk",
     "test_prefixes",
+    "test_identity",
     "test_azure_client",
     "test_azure",
     "test_google",
