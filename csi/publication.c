@@ -303,13 +303,23 @@ static int undo_record(struct publication *publication, int64_t deadline_ms, str
     return publication_layer_release(node, publication->layer, deadline_ms, err);
 }
 
+/*
+ * Building a large layer can outlast the call. Were it thrown away with the call, the next one would build it again, and be late again:
+ * so the record stays, as after a crash, and keeps the layer for the retry. Unpublish finds both.
+ */
+static bool is_late(const struct publication *publication, const struct err *cause)
+{
+    bool is_final = cause->code != ERR_UNAVAILABLE && cause->code != ERR_DEADLINE;
+    return !is_final && clock_monotonic_ms() >= publication->deadline_ms;
+}
+
 void publication_undo(struct publication *publication, struct err *cause)
 {
     int64_t deadline_ms = clock_monotonic_ms() + UNDO_MS;
     struct err err = ERR_INIT;
     bool fill_goes_on = cause->code == ERR_BUSY || cause->code == ERR_CANCELLED;
     int failed = publication->is_target_made ? target_remove(&publication->directory, &err) : 0;
-    if (!failed)
+    if (!failed && !is_late(publication, cause))
         failed = undo_record(publication, deadline_ms, &err);
     if (!fill_goes_on && shares_release(publication->node->shares, publication->user, deadline_ms, &err) != 0)
         log_event(LOG_WARNING, "share_not_closed", "volume", publication->request->volume_id, "error", err.message,

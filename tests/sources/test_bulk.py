@@ -1,5 +1,10 @@
 """The server of very many objects is what AWS's own client takes it for."""
 
+import os
+import pathlib
+import re
+import time
+
 import boto3
 import botocore.config
 import botocore.exceptions
@@ -51,3 +56,38 @@ def bulk_stand_in(world):
     for code, call in errors.items():
         need(error_of(call) == code, f"{code}: {error_of(call)}")
     need(bulk.stats()["complaints"] and all("token" in text for text in bulk.stats()["complaints"]), str(bulk.stats()))
+
+
+def peaks(node):
+    """MiB of peak resident memory by process."""
+    found = {}
+    for name, pid in {"node": node.process.pid, "fetcher": node.children()["fetcher"]}.items():
+        found[name] = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)) // 1024
+    return found
+
+
+def publish_timed(node, secrets, inputs, what, **options):
+    pod, started = node.pod("bulk"), time.monotonic()
+    pod.publish_as_kubelet(inputs, storageClass="bulk", secrets=secrets, seconds=900, **options)
+    seconds = time.monotonic() - started
+    count = sum(len(files) for _, _, files in os.walk(pod.target))
+    harness.log(f"# {what}: {count} files in {seconds:.1f} s, peak memory in MiB: {peaks(node)}")
+    pod.unpublish_as_kubelet()
+    return count
+
+
+@test("bulk a-prefix-of-very-many", slow=True, exclusive=True)
+def very_many(world):
+    """SC_BULK=200000 for the size that the project aims at (minutes): less than 256 MiB for both processes."""
+    total = int(os.environ.get("SC_BULK", "20000"))
+    bulk = world.kept(bulk_s3.BulkS3(harness.WORK / "bulk-many", count=total))
+    secrets = {"AWS_ACCESS_KEY_ID": bulk.access, "AWS_SECRET_ACCESS_KEY": bulk.secret}
+    with harness.Node("bulk", {"bulk": {**harness.LOOPBACK, "s3Endpoint": bulk.endpoint, "s3Region": "us-east-1"}}) as node:
+        need(publish_timed(node, secrets, "s3://bulk/data/ -> d/", "cold") == total, "all files")
+        asked = bulk.stats()["get"]
+        need(publish_timed(node, secrets, "s3://bulk/data/ -> d/", "warm", timeout=120) == total, "all files")
+        need(bulk.stats()["get"] == asked + 1, "one read proves the right, nothing is downloaded")
+        need(publish_timed(node, secrets, "s3://bulk/data/**/*-1.bin -> d/", "warm, a glob of a third", timeout=120) == (total + 1) // 3, "a third")
+        need(sum(peaks(node).values()) < 256, f"{peaks(node)}")
+        # Calls that are over before the tree is built: the next one finds what the one before has made.
+        need(publish_timed(node, secrets, "s3://bulk/data/ -> again/", "warm, in calls of a few seconds", timeout=4) == total, "all files")
