@@ -1,5 +1,5 @@
 /* A hit is served only after the source said yes to this identity (rows 37 to 47): who is asked, when, and what an earlier answer is worth. */
-#include "bucket_source.h"
+#include "bucket_fixture.h"
 
 #define PREFIX "s3://bucket/train/ -> d/"
 #define ONE "s3://bucket/train/a.csv"

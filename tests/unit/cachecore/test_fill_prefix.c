@@ -1,5 +1,5 @@
 /* Inputs of many files: listed, proved, planned, brought, pinned. */
-#include "bucket_source.h"
+#include "bucket_fixture.h"
 
 static void expect_files(const struct run *run, size_t input, const char *const *paths, size_t count)
 {
