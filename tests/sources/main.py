@@ -27,7 +27,7 @@ MODULES = (
     "test_https",
     "test_bulk",
     "test_prefixes",
-    "test_identity",
+    "test_authorised",
     "test_azure_client",
     "test_azure",
     "test_google",
