@@ -24,7 +24,10 @@ class Place:
         self.guard = world.guard(self.server.port, guard.AwsKeys())
         self.bucket = f"data-{make}"
         self.server.make_bucket(self.bucket, readers=["alice"], versions=True)
-        self.storage_class = world.add_class(f"s3-{make}", s3Endpoint=self.guard.url().rstrip("/"), s3Region="us-east-1")
+        where = {"s3Endpoint": self.guard.url().rstrip("/"), "s3Region": "us-east-1"}
+        self.storage_class = world.add_class(f"s3-{make}", **where)
+        # Answers count for an identity, and for no other, as long as the test takes.
+        self.answers_count = world.add_class(f"s3-{make}-answers", answerTTL="10m", **where)
 
     def url(self, key, query=""):
         return f"s3://{self.bucket}/" + s3.encode(key, "/") + query
@@ -34,11 +37,15 @@ class Place:
 
     def publish(self, pod, inputs, account="alice", **options):
         options.setdefault("secrets", self.secrets(account) if account else {})
-        return pod.publish_as_kubelet(inputs, storageClass=self.storage_class, **options)
+        options.setdefault("storageClass", self.storage_class)
+        return pod.publish_as_kubelet(inputs, **options)
 
-    def refused(self, world, code, inputs, *words, secrets=None, account="alice"):
+    def refused(self, world, code, inputs, *words, **options):
+        return self.refused_inputs(world, code, f"{inputs} -> x", *words, **options)
+
+    def refused_inputs(self, world, code, inputs, *words, secrets=None, account="alice", storage_class=None):
         pod, secrets = world.node.pod("s3-refused"), self.secrets(account) if secrets is None else secrets
-        return pod.final(code, lambda: pod.publish(f"{inputs} -> x", storageClass=self.storage_class, secrets=secrets), "input 1", *words,
+        return pod.final(code, lambda: pod.publish(inputs, storageClass=storage_class or self.storage_class, secrets=secrets), "input 1", *words,
                          absent=[value for value in secrets.values() if len(value) > 20])
 
     def body_requests(self, key):
@@ -133,11 +140,15 @@ def wrong_keys(world, at):
 @on_both("account-without-the-right")
 def without_right(world, at):
     at.server.put(at.bucket, "alices", b"a" * 100000)
-    at.refused(world, Code.PERMISSION_DENIED, at.url("alices"), "403", account="bob")
-    with published(world, at, at.url("alices")):
+    rules = {"storage_class": at.answers_count}
+    at.refused(world, Code.PERMISSION_DENIED, at.url("alices"), "403", account="bob", **rules)
+    with published(world, at, at.url("alices"), storageClass=at.answers_count):
         before = len(at.body_requests("alices"))
-        message = at.refused(world, Code.PERMISSION_DENIED, at.url("alices"), "403", account="bob")
+        message = at.refused(world, Code.PERMISSION_DENIED, at.url("alices"), "403", account="bob", **rules)
         need(len(at.body_requests("alices")) == before, f"contents left the store for bob: {message}")
+        asked = at.guard.count(path=f"/{at.bucket}/alices")
+        with published(world, at, at.url("alices"), storageClass=at.answers_count):
+            need(at.guard.count(path=f"/{at.bucket}/alices") == asked, "the answer to alice did not count for her")
     with published(world, at, at.url("alices"), account="root") as pod:
         need(pod.read("alices") == b"a" * 100000 and len(at.body_requests("alices")) == before, "one object serves both who may")
 
