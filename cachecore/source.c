@@ -23,20 +23,12 @@ static bool has_scheme(const struct source *source, const char *scheme)
     return false;
 }
 
-static const struct source *taker_of(const struct url *url)
+const struct source *source_for(const struct url *url, struct err *err)
 {
     for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
         if (sources[i]->takes && sources[i]->takes(url))
             return sources[i];
     }
-    return NULL;
-}
-
-const struct source *source_for(const struct url *url, struct err *err)
-{
-    const struct source *taker = taker_of(url);
-    if (taker)
-        return taker;
     for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
         if (has_scheme(sources[i], url->scheme))
             return sources[i];
