@@ -23,6 +23,7 @@
 #include "base/process.h"
 #include "cachecore/fetcher.h"
 #include "csi/fills.h"
+#include "csi/fills_job.h"
 
 #define OBJECT "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 #define SOON_MS 20000
@@ -340,6 +341,27 @@ static void test_renewed_secrets_race_the_start(void **state)
 }
 
 /* row 64, row 94: BUSY with progress at the deadline; later calls join the same fill and get its result. */
+static size_t waiters_of(struct fills *fills, const char *volume_id)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&fills->locked.mutex);
+    const struct fills_job *job = fills_job_find_locked(fills, volume_id);
+    for (const struct fills_waiter *waiter = job ? job->waiters : NULL; waiter; waiter = waiter->next)
+        count++;
+    pthread_mutex_unlock(&fills->locked.mutex);
+    return count;
+}
+
+/* Who comes after a fill has ended would start another one. */
+static void until_waiters(struct fills *fills, const char *volume_id, size_t count)
+{
+    int64_t give_up_ms = clock_monotonic_ms() + SOON_MS;
+    while (waiters_of(fills, volume_id) != count) {
+        assert_true(clock_monotonic_ms() < give_up_ms);
+        poll(NULL, 0, 5);
+    }
+}
+
 static void test_deadline_join_and_result(void **state)
 {
     struct fixture *fixture = *state;
@@ -362,6 +384,7 @@ static void test_deadline_join_and_result(void **state)
     struct waiting other = waiting_new(fixture, "v1", "other arguments");
     wait_run(&other);
     expect_error(&other, ERR_EXISTS, "other inputs");
+    until_waiters(fixture->fills, "v1", 2);
     file_make(fixture, "go");
     for (size_t i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
