@@ -24,35 +24,12 @@ static void digest_end(struct sha256 *sha, char out[SHA256_HEX])
     str_hex(digest, sizeof(digest), out);
 }
 
-/* Whom the class makes of an identity, where it sends it, and what it takes as a proof. */
+/* Whom the class makes of an identity, where it sends it, what it takes as a proof, and which keys it takes. */
 static void class_add(struct sha256 *sha, const struct class *class)
 {
-    const char *const texts[] = {class->name,
-                                 class->allowed_addresses,
-                                 class->ca_bundle,
-                                 class->proxy,
-                                 class->s3_endpoint,
-                                 class->s3_region,
-                                 class->aws_role_arn,
-                                 class->google_service_account,
-                                 class->azure_client_id,
-                                 class->azure_tenant_id,
-                                 class->google_provider,
-                                 class->gcs_endpoint,
-                                 class->azure_endpoint,
-                                 class->aws_sts_endpoint,
-                                 class->aws_pod_identity_endpoint,
-                                 class->aws_metadata_endpoint,
-                                 class->google_sts_endpoint,
-                                 class->google_iam_endpoint,
-                                 class->google_token_endpoint,
-                                 class->google_metadata_endpoint,
-                                 class->azure_authority,
-                                 class->azure_metadata_endpoint};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        text_add(sha, texts[i]);
-    number_add(sha, class->s3_path_style);
-    number_add(sha, class->node_identity);
+    text_add(sha, class->name);
+    text_add(sha, class->allowed_sources);
+    class_digest_access(class, sha);
     number_add(sha, class->authorize);
 }
 

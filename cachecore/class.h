@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "cachecore/digest.h"
 
 #define CLASS_JSON_MAX (256u << 10)
 #define CLASS_PERCENT (UINT64_C(1) << 63)
@@ -75,3 +76,6 @@ int class_check(const struct class *class, struct err *err);
  * matches beyond the host, a path that ends in '/' stands for all below it, no path for all of the host; queries do not count. */
 bool class_allows_namespace(const struct class *class, const char *name);
 bool class_allows_source(const struct class *class, const char *canonical_url);
+
+/* Adds all that decides how a class reaches sources and token services, and as whom: what is remembered of those holds for one such digest. */
+void class_digest_access(const struct class *class, struct sha256 *sha);

@@ -61,38 +61,6 @@ static void text_digest(const char *text, struct sha256 *sha)
     sha256_field(sha, text, text ? strlen(text) : 0);
 }
 
-/* All that a chain may look at in a class. */
-static void class_digest(const struct class *class, struct sha256 *sha)
-{
-    const char *const texts[] = {
-        class->aws_role_arn,
-        class->google_service_account,
-        class->azure_client_id,
-        class->azure_tenant_id,
-        class->google_provider,
-        class->s3_endpoint,
-        class->s3_region,
-        class->gcs_endpoint,
-        class->azure_endpoint,
-        class->aws_sts_endpoint,
-        class->aws_pod_identity_endpoint,
-        class->aws_metadata_endpoint,
-        class->google_sts_endpoint,
-        class->google_iam_endpoint,
-        class->google_token_endpoint,
-        class->google_metadata_endpoint,
-        class->azure_authority,
-        class->azure_metadata_endpoint,
-        class->allowed_addresses,
-        class->ca_bundle,
-        class->proxy,
-    };
-    const uint8_t flags[] = {class->node_identity, class->s3_path_style};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        text_digest(texts[i], sha);
-    sha256_field(sha, flags, sizeof(flags));
-}
-
 static void key_make(struct wish *wish)
 {
     _cleanup_(sha256_freep) struct sha256 *sha = sha256_new();
@@ -101,7 +69,7 @@ static void key_make(struct wish *wish)
     text_digest(id, sha);
     text_digest(wish->chain->name, sha);
     text_digest(wish->request.host, sha);
-    class_digest(wish->request.class, sha);
+    class_digest_access(wish->request.class, sha);
     sha256_final(sha, wish->key);
 }
 

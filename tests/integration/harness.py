@@ -4,6 +4,7 @@ kubelet and the provisioner do, and a list of tests."""
 import contextlib
 import faulthandler
 import hashlib
+import importlib
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import csi_pb2
 import grpc
@@ -359,3 +361,21 @@ def report(name, complaint, seconds):
         log(f"ok {name}" if complaint is None else f"not ok {name}: {complaint}")
         if seconds > 20:
             print(f"# {name} took {seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def suite(name, modules, run_all):
+    """Imports the modules of tests, runs, and ends the process whatever is raised: a thread that some test left behind would be waited for
+    otherwise. run_all returns a truth for each test."""
+    results = [False]
+    try:
+        for module in modules:
+            importlib.import_module(module)
+        results = run_all()
+    except BaseException:
+        log(f"not ok {name}: {traceback.format_exc()}")
+        for plugin in Plugin.everyone:
+            if plugin.process:
+                plugin.process.kill()
+    finally:
+        print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
+        os._exit(0 if results and all(results) else 1)

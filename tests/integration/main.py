@@ -1,14 +1,12 @@
 """Starts the servers and one plugin, runs the tests (several at a time: most of them wait), and says what came out."""
 
 import contextlib
-import importlib
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import time
-import traceback
 
 import harness
 import hostile
@@ -107,21 +105,4 @@ def run_all(world, words):
     return results
 
 
-def main():
-    """Whatever is raised, the process ends: a thread that some test left behind would be waited for otherwise."""
-    results = [False]
-    try:
-        for module in MODULES:
-            importlib.import_module(module)
-        results = run_all(World(), sys.argv[1:])
-    except BaseException:
-        harness.log(f"not ok integration: {traceback.format_exc()}")
-        for plugin in harness.Plugin.everyone:
-            if plugin.process:
-                plugin.process.kill()
-    finally:
-        print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
-        os._exit(0 if results and all(results) else 1)
-
-
-main()
+harness.suite("integration", MODULES, lambda: run_all(World(), sys.argv[1:]))

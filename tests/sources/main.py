@@ -1,9 +1,7 @@
 """Runs the tests of every source and every identity on one world, then looks for the secrets that they planted."""
 
-import importlib
 import os
 import sys
-import traceback
 
 import canaries
 import canary
@@ -66,21 +64,4 @@ def run_all(world, words):
     return results
 
 
-def main():
-    """Whatever is raised, the process ends: a thread that some test left behind would be waited for otherwise."""
-    results = [False]
-    try:
-        for module in MODULES:
-            importlib.import_module(module)
-        results = run_all(SourcesWorld(), sys.argv[1:])
-    except BaseException:
-        harness.log(f"not ok sources: {traceback.format_exc()}")
-        for plugin in harness.Plugin.everyone:
-            if plugin.process:
-                plugin.process.kill()
-    finally:
-        print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
-        os._exit(0 if results and all(results) else 1)
-
-
-main()
+harness.suite("sources", MODULES, lambda: run_all(SourcesWorld(), sys.argv[1:]))
