@@ -63,6 +63,7 @@ def service_accounts(world, case):
     case.pod("neighbour", "true", volume, serviceAccountName="neighbour")
     message = case.wait_message("neighbour", "FailedMount.*input 1.*AccessDenied|FailedMount.*input 1.*may not be assumed")
     need(f"{case.namespace}/neighbour" in message and ROLE in message, message)
+    world.notes.append(f"the neighbour's event: {message}")
     # One without a role is nobody.
     case.pod("nobody", "true", volume)
     message = case.wait_message("nobody", "FailedMount.*input 1.*403")
