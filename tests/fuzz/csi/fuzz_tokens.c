@@ -6,7 +6,22 @@
 
 #include "csi/tokens.h"
 
+#define PIECE_LEN 8
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The beginning of the first token; an audience may look the same, and audiences are shown. */
+static void token_is_not_shown(const char *text, const char *message)
+{
+    char piece[PIECE_LEN + 1] = "";
+    const char *member = strstr(text, "\"token\"");
+    const char *token = member ? strstr(member, "eyJ") : NULL;
+    if (!token || strlen(token) < PIECE_LEN)
+        return;
+    memcpy(piece, token, PIECE_LEN);
+    if (strstr(text, piece) == token && !strstr(token + 1, piece))
+        assert(!strstr(message, piece));
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -22,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 assert(secret_len(map.entries[k].value) > 0);
         } else {
             assert(err.code == ERR_UNAUTHENTICATED && map.count == 0);
-            assert(!strstr(err.message, "eyJ"));
+            token_is_not_shown(text, err.message);
         }
         secret_map_deinit(&map);
     }
