@@ -74,6 +74,27 @@ static int take_time(void *service, const struct rpc_call *call, struct str *rep
     return 0;
 }
 
+/* "N": until N calls of this have been running at one time; for at most a minute. */
+static int gather(void *service, const struct rpc_call *call, struct str *reply, struct err *err)
+{
+    (void)service;
+    static atomic_uint gathered;
+    char digits[8] = "";
+    uint64_t wanted;
+    memcpy(digits, call->request, call->request_len < sizeof(digits) ? call->request_len : 0);
+    if (str_parse_u64(digits, 1000, &wanted) != 0)
+        return err_set(err, ERR_INVALID, "a number of calls is wanted");
+    int64_t limit_ms = clock_monotonic_ms() + 60000;
+    atomic_fetch_add(&gathered, 1);
+    while (atomic_load(&gathered) < wanted) {
+        if (clock_monotonic_ms() > limit_ms)
+            return err_set(err, ERR_DEADLINE, "%u of them came", atomic_load(&gathered));
+        poll(NULL, 0, 5);
+    }
+    str_append_text(reply, "gathered");
+    return 0;
+}
+
 static int count(void *service, const struct rpc_call *call, struct str *reply, struct err *err)
 {
     (void)service;
@@ -104,6 +125,7 @@ int main(int argc, char **argv)
         {.name = "/test.Test/Fail", .handler = fail_as_told},
         {.name = "/test.Test/Wait", .handler = wait_for_end},
         {.name = "/test.Test/Sleep", .handler = take_time},
+        {.name = "/test.Test/Gather", .handler = gather},
         {.name = "/test.Test/Count", .handler = count, .quick = true},
         {.name = "/csi.v1.Node/NodePublishVolume", .handler = publish},
     };
