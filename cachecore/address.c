@@ -183,7 +183,7 @@ static const char *port_refusal(uint16_t port)
 {
     for (size_t i = 0; i < sizeof(refused_ports) / sizeof(refused_ports[0]); i++) {
         if (refused_ports[i] == port)
-            return "a port that serves no files";
+            return "at a port that serves no files";
     }
     return NULL;
 }

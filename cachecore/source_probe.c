@@ -101,6 +101,11 @@ static bool needs_whole(const struct http_response *response)
     return response->status == 416 || (response->status == 206 && response->range_total == UINT64_MAX);
 }
 
+static bool range_is_whole(const struct http_response *response)
+{
+    return response->range_first == 0 && response->range_last + 1 == response->range_total;
+}
+
 int source_probe(const struct source *source, const struct source_call *call, struct arena *arena,
                  struct source_object *object, struct http_response *response, struct err *err)
 {
@@ -117,6 +122,9 @@ int source_probe(const struct source *source, const struct source_call *call, st
     bool is_range = glance.wants_range && response->status == 206;
     if (response->status != 200 && !is_range)
         return source_status_error(response, object->display, err);
+    if (response->status == 200 && response->has_range && !range_is_whole(response))
+        return err_set(err, ERR_PRECONDITION,
+                       "HTTP protocol error: status 200 with a Content-Range: is it the whole object, or a part?");
     object_complete(call->context, response, arena, object);
     return 0;
 }

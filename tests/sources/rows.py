@@ -41,4 +41,4 @@ def ports(world):
     for port in (22, 6443, 10250):
         pod = world.node.pod("port")
         pod.final(harness.Code.PERMISSION_DENIED, lambda p=pod, n=port: p.publish(f"http://93.184.216.34:{n}/x", storageClass="strict"), "input 1", "not allowed",
-                  "a port that serves no files")
+                  "at a port that serves no files")
