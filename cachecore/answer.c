@@ -1,6 +1,5 @@
 #include <assert.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -205,12 +204,7 @@ static int turn_await_locked(struct answers *answers, const struct answer_entry 
     while (entry->is_asking) {
         if (is_cancelled(cancel))
             return -1;
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += POLL_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&answers->locked.ended, &answers->locked.mutex, &until);
+        thread_cond_wait(&answers->locked.ended, &answers->locked.mutex, clock_monotonic_ms() + POLL_MS);
     }
     return 0;
 }

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -278,11 +277,9 @@ static int direct_locked(struct entry *entry, const struct wish *wish, struct cr
 static bool round_await_locked(const struct entry *entry, const atomic_bool *cancel)
 {
     for (uint64_t round = entry->round; entry->round == round;) {
-        int64_t until_ms = clock_monotonic_ms() + CANCEL_CHECK_MS;
-        struct timespec until = {until_ms / 1000, (long)(until_ms % 1000) * 1000000};
         if (cancel && atomic_load(cancel))
             return false;
-        pthread_cond_timedwait(&cache.locked.round_over, &cache.locked.mutex, &until);
+        thread_cond_wait(&cache.locked.round_over, &cache.locked.mutex, clock_monotonic_ms() + CANCEL_CHECK_MS);
     }
     return true;
 }

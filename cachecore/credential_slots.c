@@ -1,7 +1,6 @@
 #include "cachecore/credential_slots.h"
 
 #include <pthread.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/thread.h"
@@ -28,9 +27,7 @@ int credential_slot_take(const atomic_bool *cancel, struct err *err)
     pthread_once(&slots.once, slots_init);
     pthread_mutex_lock(&slots.locked.mutex);
     while (slots.locked.busy >= CREDENTIAL_QUESTIONS_MAX && !is_cancelled) {
-        int64_t until_ms = clock_monotonic_ms() + CANCEL_CHECK_MS;
-        struct timespec until = {until_ms / 1000, (long)(until_ms % 1000) * 1000000};
-        pthread_cond_timedwait(&slots.locked.given_back, &slots.locked.mutex, &until);
+        thread_cond_wait(&slots.locked.given_back, &slots.locked.mutex, clock_monotonic_ms() + CANCEL_CHECK_MS);
         is_cancelled = cancel && atomic_load(cancel);
     }
     if (!is_cancelled)

@@ -1,11 +1,9 @@
 #include "cachecore/pool.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -132,23 +130,13 @@ static struct pool_group *unit_take(struct pool *pool, struct pool_unit *out, in
     return NULL;
 }
 
-static void wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline_ms)
-{
-    if (deadline_ms == CLOCK_NEVER) {
-        pthread_cond_wait(condition, mutex);
-        return;
-    }
-    const struct timespec deadline = {.tv_sec = deadline_ms / 1000, .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
-    pthread_cond_timedwait(condition, mutex, &deadline);
-}
-
 /* Waits for work. False: there was none for so long that the thread may end. */
 static bool idle_wait(struct pool *pool, int64_t due_ms, int64_t idle_end_ms)
 {
     if (due_ms == CLOCK_NEVER && clock_monotonic_ms() >= idle_end_ms)
         return false;
     pool->locked.idle++;
-    wait_until(&pool->locked.work, &pool->locked.mutex, due_ms == CLOCK_NEVER ? idle_end_ms : due_ms);
+    thread_cond_wait(&pool->locked.work, &pool->locked.mutex, due_ms == CLOCK_NEVER ? idle_end_ms : due_ms);
     pool->locked.idle--;
     return true;
 }
@@ -258,7 +246,7 @@ void pool_tell_locked(struct pool *pool)
 
 void pool_wait_locked(struct pool *pool, int64_t deadline_ms)
 {
-    wait_until(&pool->locked.changed, &pool->locked.mutex, deadline_ms);
+    thread_cond_wait(&pool->locked.changed, &pool->locked.mutex, deadline_ms);
 }
 
 static bool text_same(const char *a, const char *b)

@@ -115,10 +115,9 @@ void events_post(struct events *events, const struct event *event)
 static bool pause_for(struct events *events, int64_t pause_ms)
 {
     int64_t until_ms = clock_monotonic_ms() + pause_ms;
-    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     pthread_mutex_lock(&events->locked.mutex);
     while (!events->locked.is_stopping && clock_monotonic_ms() < until_ms)
-        pthread_cond_timedwait(&events->locked.changed, &events->locked.mutex, &until);
+        thread_cond_wait(&events->locked.changed, &events->locked.mutex, until_ms);
     bool go_on = !events->locked.is_stopping;
     pthread_mutex_unlock(&events->locked.mutex);
     return go_on;

@@ -91,12 +91,11 @@ static struct http *connection_new(const struct kube *kube)
 
 static struct http *connection_take(struct kube *kube, int64_t deadline_ms, struct err *err)
 {
-    struct timespec until = {deadline_ms / 1000, (long)(deadline_ms % 1000) * 1000000};
     struct http *http = NULL;
-    int waited = 0;
+    bool is_in_time = true;
     pthread_mutex_lock(&kube->locked.mutex);
-    while (kube->locked.busy_count == CONNECTIONS_MAX && waited == 0)
-        waited = pthread_cond_timedwait(&kube->locked.given_back, &kube->locked.mutex, &until);
+    while (kube->locked.busy_count == CONNECTIONS_MAX && is_in_time)
+        is_in_time = thread_cond_wait(&kube->locked.given_back, &kube->locked.mutex, deadline_ms);
     bool is_free = kube->locked.busy_count < CONNECTIONS_MAX;
     if (is_free) {
         kube->locked.busy_count++;

@@ -1,11 +1,10 @@
 #include "csi/threads.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
@@ -48,30 +47,17 @@ static struct job *pop_locked(struct threads *threads)
     return job;
 }
 
-static struct timespec after_ms(int64_t ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += ms % 1000 * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 /* The next job, or NULL when this thread is to end. */
 static struct job *wait_locked(struct threads *threads)
 {
-    struct timespec until = after_ms(threads->config.idle_ms);
-    int waited = 0;
+    int64_t until_ms = clock_monotonic_ms() + threads->config.idle_ms;
+    bool is_idle = false;
     while (!threads->locked.first && !threads->locked.stopping) {
-        if (waited == ETIMEDOUT && threads->locked.count > threads->config.min)
+        if (is_idle && threads->locked.count > threads->config.min)
             break;
-        if (waited == ETIMEDOUT)
-            until = after_ms(threads->config.idle_ms);
-        waited = pthread_cond_timedwait(&threads->locked.work, &threads->locked.mutex, &until);
+        if (is_idle)
+            until_ms = clock_monotonic_ms() + threads->config.idle_ms;
+        is_idle = !thread_cond_wait(&threads->locked.work, &threads->locked.mutex, until_ms);
     }
     return pop_locked(threads);
 }

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <stdbool.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -25,11 +24,10 @@ struct ticker {
 /* False when it is time to end. */
 static bool wait_for_turn(struct ticker *ticker)
 {
-    struct timespec until = {ticker->next_ms / 1000, (long)(ticker->next_ms % 1000) * 1000000};
-    int waited = 0;
+    bool is_early = true;
     pthread_mutex_lock(&ticker->locked.mutex);
-    while (!ticker->locked.is_stopping && waited == 0)
-        waited = pthread_cond_timedwait(&ticker->locked.stop, &ticker->locked.mutex, &until);
+    while (!ticker->locked.is_stopping && is_early)
+        is_early = thread_cond_wait(&ticker->locked.stop, &ticker->locked.mutex, ticker->next_ms);
     bool goes_on = !ticker->locked.is_stopping;
     pthread_mutex_unlock(&ticker->locked.mutex);
     return goes_on;

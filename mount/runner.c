@@ -1,12 +1,10 @@
 #include "mount/runner.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -141,15 +139,6 @@ static struct bucket *bucket_get_locked(struct runner *runner, const char *name,
     return bucket;
 }
 
-/* True: the mutex was given back and taken again; false: the deadline has passed. */
-static bool changed_wait_locked(struct runner *runner, int64_t deadline_ms)
-{
-    if (deadline_ms == CLOCK_NEVER)
-        return pthread_cond_wait(&runner->changed, &runner->locked.mutex) == 0;
-    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
-    return pthread_cond_timedwait(&runner->changed, &runner->locked.mutex, &until) != ETIMEDOUT;
-}
-
 static int bucket_wait_locked(struct runner *runner, struct bucket *bucket, const struct job *job, struct err *err)
 {
     size_t hanging_max = runner->helpers_max + (job->undoes ? UNDO_MORE : 0);
@@ -163,7 +152,7 @@ static int bucket_wait_locked(struct runner *runner, struct bucket *bucket, cons
                 job->what, bucket->hanging_count);
         if (bucket->running < job->parallel)
             return 0;
-        if (!changed_wait_locked(runner, job->deadline_ms))
+        if (!thread_cond_wait(&runner->changed, &runner->locked.mutex, job->deadline_ms))
             return err_set(err, ERR_DEADLINE, "%s is being changed by another call", job->what);
     }
 }
