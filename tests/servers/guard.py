@@ -257,8 +257,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         while block := reply.read(BLOCK) if has_body else b"":
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block) if chunked else block)
+            # Counted first: whoever has read the last byte may look at the count at once.
             record["sent"] += len(block)
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block) if chunked else block)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
         if not has_body:
